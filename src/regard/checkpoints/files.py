@@ -1,0 +1,164 @@
+"""Where a checkpoint's files are: a local folder, an embedded package, or the Hub's cache.
+
+`find_checkpoint` turns what people write (``"./my-model"``, ``"org/name"``) into a `CheckpointFolder`,
+which hands out files by plain name and never looks outside itself.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, cast
+
+from regard.checkpoints.embedded import embedded_folder, install_hint
+from regard.errors import CheckpointError, CheckpointNotFoundError
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The files of one checkpoint.
+
+    Attributes:
+        name: What the caller asked for; errors quote it.
+        origin: ``"folder"``, ``"embedded"`` or ``"hub"``.
+        locate: Maps a plain file name to its path, or None when the checkpoint has no such file.
+    """
+
+    name: str
+    origin: str
+    locate: Callable[[str], Path | None]
+
+    def find(self, file: str) -> Path | None:
+        """Return the path of `file`, or None. `file` must be a plain relative name."""
+        return self.locate(plain_name(file, self.name))
+
+    def path(self, file: str) -> Path:
+        """Return the path of `file`, or raise `CheckpointNotFoundError`."""
+        found = self.find(file)
+        if found is None:
+            raise CheckpointNotFoundError(f"{self.name}: there is no file {file!r}")
+        return found
+
+    def read_json(self, file: str) -> dict[str, Any]:
+        """Return the JSON object in `file`; errors name the file."""
+        return read_json_object(self.path(file))
+
+
+def find_checkpoint(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> CheckpointFolder:
+    """Resolve `name` to a folder on this disk, else an embedded package, else the Hub.
+
+    Args:
+        name: A folder, or a model name such as ``"google-bert/bert-base-uncased"``.
+        revision: Branch, tag or commit on the Hub; asking for one skips embedded packages.
+        cache_dir: Where the Hub's files are kept; the default is huggingface-hub's own.
+        local_files_only: Use only files that are in the cache already.
+        token: Access token for private models, or True for the one that was logged in with.
+
+    Raises:
+        CheckpointNotFoundError: `name` is a path that does not exist, or nothing has that name.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return CheckpointFolder(str(name), "folder", _in_folder(folder))
+    if folder.is_file():
+        raise CheckpointNotFoundError(f"{name} is a file; give the folder that holds it")
+    if not _is_model_name(str(name)):
+        raise CheckpointNotFoundError(f"{name}: no such folder (working in {Path.cwd()})")
+    embedded = embedded_folder(str(name)) if revision is None else None
+    if embedded is not None:
+        return CheckpointFolder(str(name), "embedded", _in_folder(embedded))
+    options = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
+    return CheckpointFolder(str(name), "hub", _on_hub(str(name), revision, options))
+
+
+def source_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `options` that `find_checkpoint` takes."""
+    names = ("revision", "cache_dir", "local_files_only", "token")
+    return {name: options[name] for name in names if name in options}
+
+
+def plain_name(file: str, owner: str) -> str:
+    """Return `file` if it is a plain relative name inside `owner`, else raise `CheckpointError`."""
+    posix, windows = PurePosixPath(file), PureWindowsPath(file)
+    outside = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
+    if not file or outside or "\0" in file:
+        raise CheckpointError(f"{owner}: {file!r} is not a plain file name inside the checkpoint")
+    return file
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in the file at `path`; errors name the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in the file at `path`; errors name the file."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: wanted a JSON object, found {type(value).__name__}")
+    return cast("dict[str, Any]", value)
+
+
+def _is_model_name(name: str) -> bool:
+    """Whether `name` has the Hub's form ``name`` or ``organisation/name``, not that of a path."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(part and part not in {".", "..", "~"} for part in parts)
+
+
+def _in_folder(folder: Path) -> Callable[[str], Path | None]:
+    def locate(file: str) -> Path | None:
+        path = folder / file
+        return path if path.is_file() else None
+
+    return locate
+
+
+def _on_hub(
+    name: str, revision: str | None, options: dict[str, Any]
+) -> Callable[[str], Path | None]:
+    def locate(file: str) -> Path | None:
+        # Imported here: the Hub's client costs half a second that local models need not pay.
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        try:
+            return Path(hf_hub_download(name, file, revision=revision, **options))
+        except LocalEntryNotFoundError as error:
+            raise CheckpointNotFoundError(
+                f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
+                f"({_first_line(error)}). {install_hint(name)}"
+            ) from error
+        except EntryNotFoundError:
+            return None
+        except RevisionNotFoundError as error:
+            raise CheckpointNotFoundError(f"{name}: there is no revision {revision!r}") from error
+        except (RepositoryNotFoundError, HFValidationError) as error:
+            raise CheckpointNotFoundError(
+                f"{name}: neither a local folder nor a model on the Hub ({_first_line(error)}). "
+                f"{install_hint(name)}"
+            ) from error
+        except HfHubHTTPError as error:
+            raise CheckpointError(f"{name}: the Hub answered {_first_line(error)}") from error
+
+    return locate
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

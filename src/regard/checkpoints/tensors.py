@@ -1,0 +1,105 @@
+"""The tensors of a checkpoint folder, found by name and read one at a time."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from regard.checkpoints.files import CheckpointFolder, plain_name, read_json_object
+from regard.errors import CheckpointError, CheckpointNotFoundError, listing
+
+SAFETENSORS, TORCH_BIN = "model.safetensors", "pytorch_model.bin"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor in a file; `read` maps it into memory, nothing is read before."""
+
+    file: Path
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+def open_tensors(folder: CheckpointFolder) -> dict[str, StoredTensor]:
+    """Find every tensor of `folder`, sharded or not, safetensors before PyTorch's own format.
+
+    Raises:
+        CheckpointNotFoundError: There is no weights file.
+        CheckpointError: A file is damaged, not plain data, or not what the index says.
+    """
+    for name, open_file in ((SAFETENSORS, _open_safetensors), (TORCH_BIN, _open_bin)):
+        path = folder.find(name)
+        if path is not None:
+            return open_file(path)
+        index = folder.find(f"{name}.index.json")
+        if index is not None:
+            return _open_shards(folder, index, open_file)
+    raise CheckpointNotFoundError(
+        f"{folder.name}: no weights; looked for {SAFETENSORS} and {TORCH_BIN}, whole and sharded"
+    )
+
+
+def _open_shards(
+    folder: CheckpointFolder, index: Path, open_file: Callable[[Path], dict[str, StoredTensor]]
+) -> dict[str, StoredTensor]:
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index}: wanted a 'weight_map' of tensor names to file names")
+    places = cast("dict[str, Any]", weight_map)
+    for tensor, file in places.items():
+        if not isinstance(file, str):
+            raise CheckpointError(f"{index}: the file of {tensor!r} is {file!r}, not a name")
+        plain_name(file, str(index))
+    shards: dict[str, dict[str, StoredTensor]] = {}
+    for file in sorted(set(places.values())):
+        path = folder.find(file)
+        if path is None:
+            lost = [tensor for tensor, place in places.items() if place == file]
+            raise CheckpointNotFoundError(f"{index}: {file} is missing; it holds {listing(lost)}")
+        shards[file] = open_file(path)
+    absent = [tensor for tensor, file in places.items() if tensor not in shards[file]]
+    if absent:
+        raise CheckpointError(f"{index}: not in the file that it names: {listing(absent)}")
+    return {tensor: shards[file][tensor] for tensor, file in places.items()}
+
+
+def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
+    try:
+        file = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+    def entry(name: str) -> StoredTensor:
+        shape = tuple(file.get_slice(name).get_shape())
+        return StoredTensor(path, shape, lambda: file.get_tensor(name))
+
+    return {name: entry(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def _open_bin(path: Path) -> dict[str, StoredTensor]:
+    # Only the zip format (torch >= 1.6) can be mapped; older files are read whole.
+    mapped = zipfile.is_zipfile(path)
+    try:
+        content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # torch.load raises anything from RuntimeError to EOFError
+        raise CheckpointError(
+            f"{path}: not a file of plain tensors ({str(error).strip().split(chr(10), 1)[0]}). "
+            "regard runs no code from checkpoints; convert the file to safetensors where you "
+            "trust it"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: wanted a dict of tensors, found {type(content).__name__}")
+    tensors = cast("Mapping[Any, Any]", content)
+    wrong = [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise CheckpointError(f"{path}: not tensors: {listing(wrong)}")
+
+    def entry(tensor: Tensor) -> StoredTensor:
+        return StoredTensor(path, tuple(tensor.shape), lambda: tensor)
+
+    return {str(name): entry(tensor) for name, tensor in tensors.items()}

@@ -1,0 +1,240 @@
+"""`Config`: the typed description of a model, and its config.json."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Self, dataclass_transform
+
+from regard.checkpoints.files import find_checkpoint, source_options
+from regard.checkpoints.write import write_text
+from regard.errors import ConfigError, listing, nearest
+
+CONFIG_FILE = "config.json"
+
+#: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
+#: only catch damage: a layer count of 10**9 would otherwise build for hours before it fails.
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "vocab_size": (1, 2**31),
+    "hidden_size": (1, 2**20),
+    "num_hidden_layers": (0, 10_000),
+    "num_attention_heads": (1, 2**16),
+    "intermediate_size": (1, 2**24),
+    "max_position_embeddings": (1, 2**31),
+    "type_vocab_size": (0, 2**20),
+    "layer_norm_eps": (0, 1),
+    "initializer_range": (0, 100),
+    "hidden_dropout_prob": (0, 1),
+    "attention_probs_dropout_prob": (0, 1),
+    "classifier_dropout": (0, 1),
+}
+
+
+@dataclass_transform(kw_only_default=True)
+@dataclasses.dataclass(init=False, repr=False)
+class Config:
+    """Base of every configuration: typed fields, checked values, config.json both ways.
+
+    A subclass lists its fields as annotations with defaults; it becomes a dataclass by itself and
+    takes its fields as keyword arguments. ``num_labels`` is an argument and a property that stands
+    for ``id2label``. Keys of a config.json that no field knows are kept in `extra` and written back.
+
+    Raises:
+        TypeError: An argument that is no field; the message names the nearest one.
+        ConfigError: A value of the wrong type or size, or a switch that is not implemented.
+    """
+
+    model_type: ClassVar[str] = ""
+    #: Other spellings of a field: name on disk -> field. Written back as on disk.
+    aliases: ClassVar[Mapping[str, str]] = {}
+    #: Architecture switches of which we build one setting only: name -> that setting.
+    only: ClassVar[Mapping[str, Any]] = {}
+
+    architectures: list[str] | None = None
+    dtype: str | None = None
+    id2label: dict[int, str] | None = None
+    label2id: dict[str, int] | None = None
+    problem_type: str | None = None
+    tie_word_embeddings: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    use_cache: bool = True
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(init=False, repr=False)(cls)
+
+    def __init__(self, **values: Any) -> None:
+        self.extra: dict[str, Any] = {}
+        num_labels = values.pop("num_labels", None)
+        given = {self._field_of(name): value for name, value in values.items()}
+        known = {field.name: field for field in _fields(type(self))}
+        for name, field in known.items():
+            setattr(self, name, given.pop(name) if name in given else _default(field))
+        for name in [*given]:
+            if name in self.only:
+                self.extra[name] = given.pop(name)
+        if given:
+            unknown = next(iter(given))
+            raise TypeError(
+                f"{type(self).__name__} has no field {unknown!r}"
+                f"{nearest(unknown, [*known, *self.aliases, *self.only, 'num_labels'])}"
+            )
+        self._set_labels(num_labels)
+        self.check()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from the content of a config.json; unknown keys go to `extra`."""
+        known = {field.name for field in _fields(cls)} | {"num_labels", *cls.only}
+        values = {name: value for name, value in values.items() if name != "model_type"}
+        arguments = {name: v for name, v in values.items() if cls._field_of(name) in known}
+        if "id2label" in arguments:
+            arguments.pop("num_labels", None)  # old files hold both; the names are the truth
+        config = cls(**arguments)
+        config.extra |= {name: v for name, v in values.items() if name not in arguments}
+        return config
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> Self:
+        """Read config.json of a folder, an embedded package or the Hub.
+
+        `options` are those of `regard.checkpoints.files.find_checkpoint`; any other is a field that
+        replaces the file's value.
+        """
+        source = source_options(options)
+        changes = {key: value for key, value in options.items() if key not in source}
+        folder = find_checkpoint(name, **source)
+        values = folder.read_json(CONFIG_FILE)
+        found = values.get("model_type", cls.model_type)
+        if found != cls.model_type:
+            raise ConfigError(
+                f"{name}: config.json describes a {found!r} model; "
+                f"{cls.__name__} reads {cls.model_type!r}"
+            )
+        try:
+            return cls.from_dict(values).replace(**changes)
+        except ConfigError as error:
+            raise ConfigError(f"{folder.path(CONFIG_FILE)}: {error}") from error
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like a new one."""
+        values = dict(vars(self))
+        extra = values.pop("extra")
+        if changes.keys() & {"num_labels", "id2label", "label2id"}:
+            values["id2label"] = values["label2id"] = None
+        copy = type(self)(**values | {self._field_of(k): v for k, v in changes.items()})
+        copy.extra = extra | copy.extra
+        return copy
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json into `folder`, which is made if missing."""
+        write_text(Path(folder) / CONFIG_FILE, self.to_json_string())
+
+    def to_json_string(self) -> str:
+        """Return the text of config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what config.json holds: every field of the family, others where not the default."""
+        on_disk = {field: name for name, field in self.aliases.items()}
+        common = {field.name: _default(field) for field in _fields(Config)}
+        values: dict[str, Any] = {"model_type": self.model_type, **self.extra}
+        for name, value in vars(self).items():
+            plain = name == "extra" or (name in common and value == common[name])
+            if not plain:
+                values[on_disk.get(name, name)] = value
+        if self.id2label == _generic_labels(2):
+            del values["id2label"], values["label2id"]
+        return values
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels a classification head has; setting it names them LABEL_0, LABEL_1, ..."""
+        return len(self.id2label or {})
+
+    @num_labels.setter
+    def num_labels(self, count: int) -> None:
+        self.id2label, self.label2id = None, None
+        self._set_labels(count)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a value that cannot be built; subclasses add their own rules."""
+        for name, annotation in _annotations(type(self)).items():
+            _check_type(name, getattr(self, name), annotation)
+            low, high = LIMITS.get(name, (-float("inf"), float("inf")))
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+        for name, setting in self.only.items():
+            if self.extra.get(name, setting) != setting:
+                raise ConfigError(
+                    f"{name}={self.extra[name]!r} is not implemented for "
+                    f"{self.model_type!r}; only {setting!r} is"
+                )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+    @classmethod
+    def _field_of(cls, name: str) -> str:
+        return "dtype" if name == "torch_dtype" else cls.aliases.get(name, name)
+
+    def _set_labels(self, count: int | None) -> None:
+        if self.id2label is None and self.label2id:
+            self.id2label = {index: label for label, index in self.label2id.items()}
+        if self.id2label is None:
+            _check_type("num_labels", 2 if count is None else count, int)
+            self.id2label = _generic_labels(2 if count is None else count)
+        _check_type("id2label", self.id2label, dict)
+        try:
+            self.id2label = {int(index): label for index, label in self.id2label.items()}
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"id2label: the keys must be label numbers ({error})") from error
+        if sorted(self.id2label) != [*range(len(self.id2label))]:
+            raise ConfigError(
+                f"id2label must number its labels 0 to {len(self.id2label) - 1} without gaps; "
+                f"found {listing(map(str, sorted(self.id2label)))}"
+            )
+        if count is not None and count != len(self.id2label):
+            raise ConfigError(f"num_labels is {count}, but id2label names {len(self.id2label)}")
+        if self.label2id is None or len(self.label2id) != len(self.id2label):
+            self.label2id = {label: index for index, label in self.id2label.items()}
+
+
+def _generic_labels(count: int) -> dict[int, str]:
+    return {index: f"LABEL_{index}" for index in range(count)}
+
+
+def _fields(cls: type[Config]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)  # pyright: ignore[reportArgumentType] - made by __init_subclass__
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    if field.default is dataclasses.MISSING:
+        raise TypeError(f"field {field.name!r} of a Config needs a default")
+    return field.default
+
+
+@cache
+def _annotations(cls: type[Config]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in _fields(cls)}
+
+
+def _check_type(name: str, value: object, annotation: Any) -> None:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    wanted = typing.get_args(annotation) if union else (annotation,)
+    plain = tuple(typing.get_origin(one) or one for one in wanted)
+    accepted = (*plain, int) if float in plain else plain
+    # A bool is an int to Python, yet `hidden_size: true` is a mistake.
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in plain):
+        names = " or ".join(getattr(one, "__name__", str(one)) for one in plain)
+        raise ConfigError(f"{name} is {value!r}; it must be {names.replace('NoneType', 'null')}")

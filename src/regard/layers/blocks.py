@@ -1,0 +1,79 @@
+"""How attention and feed-forward are wired into a layer, and layers into a stack.
+
+There are two wirings. They differ in where the normalisation stands (Xiong et al. 2020, figure 1).
+"""
+
+from collections.abc import Iterable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.batch import Layout
+
+
+class _Layer(nn.Module):
+    """The parts of a layer; a subclass wires them.
+
+    Args:
+        attention: Maps (hidden, layout) to hidden.
+        feed_forward: Maps hidden to hidden.
+        norms: Normalisation that goes with attention and with the feed-forward.
+        dropout: Probability of dropping an element of either part's output in training.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        feed_forward: nn.Module,
+        norms: tuple[nn.Module, nn.Module],
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.attention_norm, self.feed_forward_norm = norms
+        self.dropout = nn.Dropout(dropout)
+
+
+class PostNormLayer(_Layer):
+    """Normalise the sum: ``x = norm(x + f(x))`` (Vaswani et al. 2017, section 3.1)."""
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "tokens width"]:
+        """Run the layer over packed tokens."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, layout)))
+        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+
+
+class PreNormLayer(_Layer):
+    """Normalise what goes in and leave the sum alone: ``x = x + f(norm(x))``."""
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "tokens width"]:
+        """Run the layer over packed tokens."""
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), layout))
+        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+
+
+class Stack(nn.Module):
+    """Layers one after the other, and for pre-norm layers a last normalisation.
+
+    Args:
+        layers: Modules that map (hidden, layout) to hidden.
+        norm: Applied to the last layer's output, if given.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "tokens width"]:
+        """Run every layer over packed tokens."""
+        for layer in self.layers:
+            hidden = layer(hidden, layout)
+        return hidden if self.norm is None else self.norm(hidden)

@@ -1,0 +1,104 @@
+"""From token ids to vectors: words, learned positions and segments."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.batch import Layout, TokenBatch
+
+
+class LearnedPositions(nn.Embedding):
+    """One trained vector per position (Devlin et al. 2019, section 3.2).
+
+    Args:
+        count: The longest sequence that has positions.
+        width: Size of the vectors.
+    """
+
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride] - takes the batch, to name the row that is too long
+        """Return the vector of each token's position."""
+        layout = batch.layout
+        if batch.positions is not None:
+            check_ids("position", batch.positions, self.num_embeddings, layout)
+            return super().forward(batch.positions)
+        # The width of the padded rows is known without asking the device.
+        if layout.columns > self.num_embeddings and layout.tokens:
+            last = int(layout.positions.argmax())
+            if int(layout.positions[last]) >= self.num_embeddings:
+                raise ValueError(
+                    f"the sequence at {layout.where(last)} is longer than the "
+                    f"{self.num_embeddings} positions of this model; tokenize with "
+                    f"truncation=True, max_length={self.num_embeddings}"
+                )
+        return super().forward(layout.positions)
+
+
+class Embeddings(nn.Module):
+    """Sum of word, position and segment vectors, normalised (Devlin et al. 2019, figure 2).
+
+    Args:
+        words: Vector of each token id.
+        positions: Vectors of positions, or None.
+        segments: Vector of each segment, or None for a model that knows none.
+        norm: Applied to the sum.
+        dropout: Probability of dropping an element in training.
+    """
+
+    def __init__(
+        self,
+        words: nn.Embedding,
+        positions: LearnedPositions | None,
+        segments: nn.Embedding | None,
+        norm: nn.Module,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.words = words
+        self.positions = positions
+        self.segments = segments
+        self.norm = norm
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the first hidden vectors of a packed batch."""
+        hidden = self._word_vectors(batch)
+        if self.segments is not None:
+            hidden = hidden + self._segment_vectors(batch, self.segments)
+        elif batch.segments is not None and bool(batch.segments.any()):
+            raise ValueError("token_type_ids has segments other than 0; this model knows none")
+        if self.positions is not None:
+            hidden = hidden + self.positions(batch)
+        return self.dropout(self.norm(hidden))
+
+    def _word_vectors(self, batch: TokenBatch) -> Tensor:
+        if batch.embeds is not None:
+            if batch.embeds.shape[-1] != self.words.embedding_dim:
+                raise ValueError(
+                    f"inputs_embeds have width {batch.embeds.shape[-1]}; "
+                    f"this model's is {self.words.embedding_dim}"
+                )
+            return batch.embeds
+        if batch.ids is None:
+            raise ValueError("a TokenBatch needs ids or embeds")
+        check_ids("token id", batch.ids, self.words.num_embeddings, batch.layout)
+        return self.words(batch.ids)
+
+    def _segment_vectors(self, batch: TokenBatch, segments: nn.Embedding) -> Tensor:
+        if batch.segments is None:
+            return segments.weight[0]
+        check_ids("segment", batch.segments, segments.num_embeddings, batch.layout)
+        return segments(batch.segments)
+
+
+def check_ids(what: str, ids: Int[Tensor, " tokens"], count: int, layout: Layout) -> None:
+    """Raise `ValueError` naming the place of an id that is outside 0 to `count` - 1.
+
+    Skipped on accelerators, where looking would wait for the device; they report it themselves.
+    """
+    if ids.device.type != "cpu" or not len(ids):
+        return
+    low, high = (int(bound) for bound in torch.aminmax(ids))
+    if low < 0 or high >= count:
+        bad = low if low < 0 else high
+        place = layout.where(int((ids == bad).nonzero()[0]))
+        raise ValueError(f"{what} {bad} at {place} is outside 0 to {count - 1}")

@@ -1,0 +1,152 @@
+"""The public edge of text encoders: padded tensors in, padded tensors out, packed in between."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.attention.attention import ScaledDotProduct
+from regard.attention.kernels import attention_maps
+from regard.batch import Layout, TokenBatch
+from regard.errors import notices
+from regard.layers.blocks import Stack
+from regard.models.model import PreTrainedModel
+from regard.observe import Observer, observing
+from regard.outputs import BaseModelOutputWithPooling
+
+
+@dataclass
+class States:
+    """Hidden states and attentions as they are seen; None where they were not asked for."""
+
+    layout: Layout
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    observers: dict[nn.Module, Observer] = field(default_factory=dict[nn.Module, Observer])
+
+    def watch_hidden(self, model: nn.Module) -> None:
+        """See the input of each layer, and what the stack gives out."""
+        self.hidden_states = ()
+
+        def see(hidden: Tensor) -> None:
+            self.hidden_states = (*(self.hidden_states or ()), self.layout.pad(hidden))
+
+        for stack in model.modules():
+            if isinstance(stack, Stack):
+                self.observers |= {
+                    layer: lambda _, into, __: see(into[0]) for layer in stack.layers
+                }
+                self.observers[stack] = lambda _, __, out: see(out)
+
+    def watch_attention(self, model: nn.Module) -> None:
+        """See who attends to whom in each layer; the kernel that computes is left alone."""
+        self.attentions = ()
+
+        def see(_: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
+            query, key, _value, layout = inputs
+            self.attentions = (*(self.attentions or ()), attention_maps(query, key, layout))
+
+        self.observers |= {m: see for m in model.modules() if isinstance(m, ScaledDotProduct)}
+
+
+class TextModel(PreTrainedModel):
+    """A model that reads packed text; adds the way from padded tensors to a `TokenBatch`."""
+
+    def pack(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+    ) -> TokenBatch:
+        """Pack what a caller gave; see `TokenBatch.from_padded`."""
+        pad = self.config.pad_token_id
+        if attention_mask is None and input_ids is not None and pad is not None:
+            padded = input_ids.device.type == "cpu" and bool((input_ids == pad).any())
+            if padded and not getattr(self, "_told_of_padding", False):
+                self._told_of_padding = True
+                notices.warning(
+                    "input_ids hold padding (%d), which is attended to like any token unless "
+                    "attention_mask says otherwise; pass the tokenizer's attention_mask",
+                    pad,
+                )
+        return TokenBatch.from_padded(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
+        )
+
+    @contextmanager
+    def watch(
+        self, layout: Layout, output_attentions: bool | None, output_hidden_states: bool | None
+    ) -> Generator[States]:
+        """Collect what was asked for (None: what the config asks for) within the block."""
+        states = States(layout)
+        if (
+            self.config.output_hidden_states
+            if output_hidden_states is None
+            else output_hidden_states
+        ):
+            states.watch_hidden(self)
+        if self.config.output_attentions if output_attentions is None else output_attentions:
+            states.watch_attention(self)
+        with observing(states.observers):
+            yield states
+
+
+class EncoderModel(TextModel):
+    """Base of every family's encoder: embeddings, a stack of layers, perhaps a pooler.
+
+    A family sets the three in its constructor and needs no forward of its own.
+    """
+
+    is_base: ClassVar[bool] = True
+    optional: ClassVar[tuple[str, ...]] = ("pooler",)
+
+    embeddings: nn.Module
+    encoder: Stack
+    pooler: nn.Module | None
+
+    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch."""
+        return self.encoder(self.embeddings(batch), batch.layout)
+
+    def pool(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "rows width"]:
+        """Return one vector per sequence, in the caller's order."""
+        if self.pooler is None:
+            raise ValueError(f"this {type(self).__name__} was built with add_pooling_layer=False")
+        return self.pooler(hidden, layout)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Encode padded token ids, all arguments (batch, length)."""
+        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+            hidden = self.encode(batch)
+            pooled = None if self.pooler is None else self.pool(hidden, batch.layout)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=batch.layout.pad(hidden),
+            pooler_output=pooled,
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
+        )
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings."""
+        return self.embeddings.words
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings."""
+        self.embeddings.words = embeddings

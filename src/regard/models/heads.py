@@ -1,0 +1,366 @@
+"""The task heads over an encoder, each written once for all families.
+
+Every head has two ways in: ``forward`` takes padded tensors as the field knows them, and ``logits``
+takes a packed `TokenBatch`. A family's class joins a head to its base:
+``class BertForMaskedLM(BertPreTrainedModel, MaskedLM)``.
+"""
+
+from typing import Any, ClassVar, cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.batch import Layout, TokenBatch
+from regard.config import Config
+from regard.layers.activations import activation
+from regard.models.encoder import EncoderModel, TextModel
+from regard.models.losses import classification_loss, sequence_loss, span_loss, token_loss
+from regard.outputs import (
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    NextSentencePredictorOutput,
+    PreTrainingOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+
+
+class Pooler(nn.Module):
+    """``tanh(dense(first token))`` (Devlin et al. 2019, section 3.2: the vector C).
+
+    Args:
+        width: Size of the hidden vectors, in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "rows width"]:
+        """Return one vector per sequence, in the caller's order."""
+        first = layout.reduce(hidden, lambda tokens: tokens[:, 0])
+        return self.dense(first).tanh()
+
+
+class LanguageModelHead(nn.Module):
+    """Transform, normalise, and score every word of the vocabulary.
+
+    Args:
+        config: Gives the sizes and the activation.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = activation(config.hidden_act)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+
+    def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for each token."""
+        return self.decoder(self.norm(self.activation(self.dense(hidden))))
+
+
+class EncoderHead(TextModel):
+    """A head over a family's encoder, which lies under the family's prefix (``model.bert``)."""
+
+    pooled: ClassVar[bool] = False
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.add_module(self.base_model_prefix, self.build_base(config, self.pooled))
+        rate = config.classifier_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if rate is None else rate)
+
+    def build_base(self, config: Config, pooled: bool) -> EncoderModel:
+        """Return the family's base model, with a pooler if this head reads one."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its base model is")
+
+    @property
+    def base_model(self) -> EncoderModel:
+        """The family's encoder."""
+        return cast("EncoderModel", self.get_submodule(self.base_model_prefix))
+
+    def logits(self, batch: TokenBatch) -> Any:
+        """Return the scores of a packed batch."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it scores")
+
+    def output(self, logits: Any, labels: Any, layout: Layout) -> ModelOutput:
+        """Return the scores in the caller's shape, and the loss if there are labels."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it returns")
+
+    def answer(
+        self,
+        batch: TokenBatch,
+        labels: Any,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> ModelOutput:
+        """Score a packed batch, and return what the public call returns."""
+        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+            logits = self.logits(batch)
+        output = self.output(logits, labels, batch.layout)
+        output.hidden_states, output.attentions = states.hidden_states, states.attentions
+        return output
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> ModelOutput:
+        """Score padded inputs, all (batch, length); what `labels` are stands with each head."""
+        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        return self.answer(batch, labels, output_attentions, output_hidden_states)
+
+    def hidden(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the encoder's last hidden vectors."""
+        return self.base_model.encode(batch)
+
+    def pooled_hidden(self, batch: TokenBatch) -> Float[Tensor, "rows width"]:
+        """Return one vector per sequence, after dropout."""
+        pooled = self.base_model.pool(self.hidden(batch), batch.layout)
+        return self.dropout(pooled)
+
+
+class SequenceClassification(EncoderHead):
+    """Labels, or a number, for each sequence (Devlin et al. 2019, section 4.1)."""
+
+    pooled: ClassVar[bool] = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "rows labels"]:
+        """Return one score per label for each sequence, in the caller's order."""
+        return self.classifier(self.pooled_hidden(batch))
+
+    def output(
+        self, logits: Tensor, labels: Tensor | None, layout: Layout
+    ) -> SequenceClassifierOutput:
+        """Return `logits` and their `sequence_loss`."""
+        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+class TokenClassification(EncoderHead):
+    """A label for each token (Devlin et al. 2019, section 5.3)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens labels"]:
+        """Return one score per label for each packed token."""
+        return self.classifier(self.dropout(self.hidden(batch)))
+
+    def output(
+        self, logits: Tensor, labels: Tensor | None, layout: Layout
+    ) -> TokenClassifierOutput:
+        """Return `logits` padded, and their `token_loss`."""
+        loss = None if labels is None else token_loss(logits, labels, layout, "labels")
+        return TokenClassifierOutput(loss=loss, logits=layout.pad(logits))
+
+
+class QuestionAnswering(EncoderHead):
+    """Where an answer starts and ends (Devlin et al. 2019, section 4.2)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens 2"]:
+        """Return a start score and an end score for each packed token."""
+        return self.qa_outputs(self.hidden(batch))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> ModelOutput:
+        """Score padded tokens as start and end; `start_positions`, `end_positions` are (batch,)."""
+        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        labels = _both(start_positions=start_positions, end_positions=end_positions)
+        return self.answer(batch, labels, output_attentions, output_hidden_states)
+
+    def output(
+        self, logits: Tensor, labels: tuple[Tensor, Tensor] | None, layout: Layout
+    ) -> QuestionAnsweringModelOutput:
+        """Return start and end scores, minus infinity at padding, and their `span_loss`."""
+        start, end = layout.pad(logits, -float("inf")).unbind(-1)
+        loss = None if labels is None else span_loss(start, end, labels)
+        return QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end)
+
+
+class MultipleChoice(EncoderHead):
+    """Which of several continuations fits (Devlin et al. 2019, section 4.4)."""
+
+    pooled: ClassVar[bool] = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "rows 1"]:
+        """Return one score for each sequence, in the caller's order."""
+        return self.classifier(self.pooled_hidden(batch))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> MultipleChoiceModelOutput:
+        """Score (batch, choices, length) inputs; `labels` (batch,) say which choice is right."""
+        given = input_ids if input_ids is not None else inputs_embeds
+        if given is None or given.dim() != (3 if given is input_ids else 4):
+            shape = None if given is None else tuple(given.shape)
+            raise ValueError(f"wanted inputs of shape (batch, choices, length, ...); found {shape}")
+        flat = [
+            None if each is None else each.flatten(0, 1)
+            for each in (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        ]
+        batch = self.pack(*flat)
+        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+            logits = self.logits(batch).view(given.shape[:2])
+        return MultipleChoiceModelOutput(
+            loss=None if labels is None else classification_loss(logits, labels, "labels"),
+            logits=logits,
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
+        )
+
+
+class MaskedLM(EncoderHead):
+    """Which word stands at each place (Devlin et al. 2019, section 3.1, task 1)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.predictions = LanguageModelHead(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Return the map from hidden vectors to the vocabulary."""
+        return self.predictions.decoder
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for each packed token."""
+        return self.predictions(self.hidden(batch))
+
+    def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> MaskedLMOutput:
+        """Return `logits` padded, and their `token_loss`."""
+        loss = None if labels is None else token_loss(logits, labels, layout, "labels")
+        return MaskedLMOutput(loss=loss, logits=layout.pad(logits))
+
+
+class NextSentencePrediction(EncoderHead):
+    """Whether the second text follows the first (Devlin et al. 2019, section 3.1, task 2)."""
+
+    pooled: ClassVar[bool] = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "rows 2"]:
+        """Return scores of "follows" and "is random" for each sequence, in the caller's order."""
+        pooled = self.base_model.pool(self.hidden(batch), batch.layout)
+        return self.next_sentence(pooled)
+
+    def output(
+        self, logits: Tensor, labels: Tensor | None, layout: Layout
+    ) -> NextSentencePredictorOutput:
+        """Return `logits` and their cross-entropy."""
+        loss = None if labels is None else classification_loss(logits, labels, "labels")
+        return NextSentencePredictorOutput(loss=loss, logits=logits)
+
+
+class PreTraining(EncoderHead):
+    """Masked words and next sentence together, as BERT was trained (section 3.1)."""
+
+    pooled: ClassVar[bool] = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.predictions = LanguageModelHead(config)
+        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Return the map from hidden vectors to the vocabulary."""
+        return self.predictions.decoder
+
+    def logits(
+        self, batch: TokenBatch
+    ) -> tuple[Float[Tensor, "tokens vocabulary"], Float[Tensor, "rows 2"]]:
+        """Return word scores for each packed token, and next-sentence scores for each sequence."""
+        hidden = self.hidden(batch)
+        pooled = self.base_model.pool(hidden, batch.layout)
+        return self.predictions(hidden), self.next_sentence(pooled)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> ModelOutput:
+        """Score padded pairs; the loss is the sum of both tasks and needs both labels."""
+        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        both = _both(labels=labels, next_sentence_label=next_sentence_label)
+        return self.answer(batch, both, output_attentions, output_hidden_states)
+
+    def output(
+        self, logits: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor] | None, layout: Layout
+    ) -> PreTrainingOutput:
+        """Return both scores, and the sum of their losses."""
+        words, follows = logits
+        loss = None
+        if labels is not None:
+            loss = token_loss(words, labels[0], layout, "labels")
+            loss = loss + classification_loss(follows, labels[1], "next_sentence_label")
+        return PreTrainingOutput(
+            loss=loss, prediction_logits=layout.pad(words), seq_relationship_logits=follows
+        )
+
+
+def _both(**labels: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    """Return two kinds of labels that a loss needs together, or None when neither is given."""
+    (first_name, first), (second_name, second) = labels.items()
+    if first is not None and second is not None:
+        return first, second
+    if first is not None or second is not None:
+        raise ValueError(f"give both {first_name} and {second_name}, or neither")
+    return None

@@ -1,0 +1,328 @@
+"""`PreTrainedModel`: what every model can do, ours and yours (load, save, resize, count)."""
+
+import contextvars
+import inspect
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
+
+import torch
+from torch import nn
+
+from regard.attention.attention import ScaledDotProduct
+from regard.attention.kernels import KERNELS
+from regard.checkpoints.files import find_checkpoint, source_options
+from regard.checkpoints.keymap import KeyTable
+from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
+from regard.checkpoints.save import save_weights
+from regard.config import Config
+from regard.errors import nearest
+
+#: True while `from_pretrained` builds a model: bases then get no memory before their weights come.
+_loading: contextvars.ContextVar[bool] = contextvars.ContextVar("loading", default=False)
+
+
+class _Built(type):
+    """Builds base models on ``meta`` during `from_pretrained`.
+
+    Only bases: what stands around them (a head, the parts of your own subclass) may be missing in
+    the file, and is built for real, as its constructor says.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        is_base = _loading.get() and cast("type[PreTrainedModel]", cls).is_base
+        with torch.device("meta") if is_base else nullcontext():
+            return super().__call__(*args, **kwargs)
+
+
+class PreTrainedModel(nn.Module, metaclass=_Built):
+    """Base of every model. Subclass it, or a model, to make your own; it saves and loads like ours.
+
+    A subclass builds its modules from `config` in its constructor, ends that with ``post_init()``,
+    and defines ``forward`` with any inputs it likes.
+
+    Attributes:
+        config_class: The configuration that the model is built from.
+        base_model_prefix: Attribute under which a model with a head holds its base model.
+        keys: Names on disk of the tensors that this class itself adds, see `checkpoints.keymap`.
+        aliases: Second names on disk that old files use: name -> the name that counts.
+        optional: Modules of a base model that a file may lack, or hold in vain.
+        is_base: Whether this is a family's base model, all of whose weights a file must have.
+    """
+
+    config_class: ClassVar[type[Config]] = Config
+    base_model_prefix: ClassVar[str] = ""
+    keys: ClassVar[KeyTable] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}
+    optional: ClassVar[tuple[str, ...]] = ()
+    is_base: ClassVar[bool] = False
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise TypeError(
+                f"{type(self).__name__} is built from a {self.config_class.__name__}; found "
+                f"{type(config).__name__}. To load weights use {type(self).__name__}"
+                ".from_pretrained(name)"
+            )
+        config.check()
+        self.config = config
+        self.name_or_path = ""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        config: Config | None = None,
+        dtype: str | torch.dtype | None = None,
+        revision: str | None = None,
+        strict: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        attn_implementation: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Load a model from a folder, an embedded package or the Hub, ready for inference.
+
+        Args:
+            name: A folder, or a model name such as ``"google-bert/bert-base-uncased"``.
+            config: Replaces the checkpoint's own configuration.
+            dtype: Such as ``torch.bfloat16`` or ``"float16"``; by default the checkpoint's own.
+            revision: Branch, tag or commit on the Hub.
+            strict: Refuse weights that do not fit exactly; False loads what fits.
+            ignore_mismatched_sizes: Replace a head of another size by a new one. Giving
+                ``num_labels``, ``id2label`` or ``label2id`` asks for the same.
+            attn_implementation: Attention kernel, ``"sdpa"`` or ``"eager"``.
+            options: Fields of the configuration to change (``num_labels=3``), arguments of the
+                constructor (``add_pooling_layer=False``), and ``cache_dir``, ``local_files_only``,
+                ``token`` as in `find_checkpoint`.
+
+        Raises:
+            CheckpointError: The weights are damaged or do not fit; names file and tensors.
+            ConfigError: The configuration cannot be built.
+            TypeError: An option that nothing knows; names the nearest one.
+        """
+        dtype = options.pop("torch_dtype", dtype)
+        where = source_options(options) | {"revision": revision}
+        arguments = {k: options[k] for k in _constructor_options(cls) if k in options}
+        options = {k: v for k, v in options.items() if k not in where.keys() | arguments.keys()}
+        relabelled = bool(options.keys() & {"num_labels", "id2label", "label2id"})
+        folder = find_checkpoint(name, **where)
+        if config is None:
+            config = cls.config_class.from_pretrained(name, **where, **options)
+        elif options:
+            config = config.replace(**options)
+        token = _loading.set(True)
+        try:
+            model = cls(config, **arguments)
+        finally:
+            _loading.reset(token)
+        tied = load_weights(
+            model,
+            folder,
+            model.anatomy(),
+            LoadRequest(
+                initialise=model.init_module,
+                dtype=_as_dtype(dtype, config),
+                strict=strict,
+                reshape_head=ignore_mismatched_sizes or relabelled,
+            ),
+        )
+        if not tied:
+            model.config.tie_word_embeddings = False
+        if attn_implementation is not None:
+            model.set_attn_implementation(attn_implementation)
+        model.name_or_path = str(name)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
+        """Write config.json and the weights, as safetensors with the names of the field."""
+        self.config.architectures = [type(self).__name__]
+        self.config.dtype = str(self.dtype).removeprefix("torch.")
+        save_weights(self, Path(folder), max_shard_size)
+        self.config.save_pretrained(folder)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run ``forward``; an unknown argument is an error that names the nearest one.
+
+        ``return_dict=False`` gives a tuple in place of a `ModelOutput`.
+        """
+        parameters = inspect.signature(self.forward).parameters
+        as_tuple = "return_dict" not in parameters and kwargs.pop("return_dict", None) is False
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            for name in kwargs:
+                if name not in parameters:
+                    raise TypeError(
+                        f"{type(self).__name__} takes no argument {name!r}"
+                        f"{nearest(name, parameters)}; it takes {', '.join(parameters)}"
+                    )
+        output = super().__call__(*args, **kwargs)
+        return output.to_tuple() if as_tuple else output
+
+    def post_init(self) -> None:
+        """Initialise what is new and tie what is tied; the last line of every constructor."""
+        for module in self.modules():
+            # A base inside has done so already, by its own rules.
+            if not getattr(module, "_initialised", False):
+                self.init_module(module)
+                module._initialised = True  # pyright: ignore[reportArgumentType] - a mark, no submodule
+        self.tie_weights()
+
+    def init_module(self, module: nn.Module) -> None:
+        """Fill the parameters of one module as the paper says; override for a custom scheme.
+
+        Weights are normal with ``config.initializer_range``, biases zero (Devlin et al. 2019, A.2
+        and its code); normalisations keep their ones and zeros.
+        """
+        with torch.no_grad():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                module.weight.normal_(0.0, getattr(self.config, "initializer_range", 0.02))
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                module.bias.zero_()
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+            if isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+
+    def tie_weights(self) -> None:
+        """Let the output embeddings share the input embeddings' matrix, if the config says so."""
+        output = self.get_output_embeddings()
+        if output is not None and self.config.tie_word_embeddings:
+            output.weight = self.get_input_embeddings().weight
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The base model inside a model with a head; a base itself gives itself."""
+        has_base = self.base_model_prefix in self._modules
+        return self.get_submodule(self.base_model_prefix) if has_base else self
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings."""
+        if self.base_model is self:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not say which are its embeddings"
+            )
+        return cast("PreTrainedModel", self.base_model).get_input_embeddings()
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings."""
+        if self.base_model is self:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not say which are its embeddings"
+            )
+        cast("PreTrainedModel", self.base_model).set_input_embeddings(embeddings)
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """Return the map from hidden vectors to the vocabulary, or None."""
+        return None
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> nn.Embedding:
+        """Grow or shrink the vocabulary, for example after ``tokenizer.add_tokens``.
+
+        New rows are drawn as at the start; an output map over the vocabulary grows too, its new
+        biases zero. Returns the word embeddings.
+        """
+        old = self.get_input_embeddings()
+        count = old.num_embeddings if new_num_tokens is None else new_num_tokens
+        if pad_to_multiple_of:
+            count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
+        if count < 1:
+            raise ValueError(f"a vocabulary needs at least one token; found {count}")
+        new = nn.Embedding(count, old.embedding_dim, old.padding_idx).to(old.weight)
+        _copy_rows(self, old, new)
+        self.set_input_embeddings(new)
+        output = self.get_output_embeddings()
+        if output is not None:
+            resized = nn.Linear(output.in_features, count, output.bias is not None).to(
+                output.weight
+            )
+            _copy_rows(self, output, resized)
+            output.weight, output.bias = resized.weight, resized.bias
+            output.out_features = count
+        self.config.vocab_size = count  # pyright: ignore[reportAttributeAccessIssue] - of every text family
+        self.tie_weights()
+        return new
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Count parameters, tied ones once."""
+        embeddings = {
+            parameter
+            for module in self.modules()
+            if isinstance(module, nn.Embedding)
+            for parameter in module.parameters()
+        }
+        return sum(
+            parameter.numel()
+            for parameter in self.parameters()
+            if (parameter.requires_grad or not only_trainable)
+            and not (exclude_embeddings and parameter in embeddings)
+        )
+
+    def set_attn_implementation(self, name: str) -> None:
+        """Choose the attention kernel of every layer: ``"sdpa"`` or ``"eager"``."""
+        if name not in KERNELS:
+            raise ValueError(
+                f"unknown attention kernel {name!r}{nearest(name, KERNELS)}; known: "
+                f"{', '.join(KERNELS)}"
+            )
+        for module in self.modules():
+            if isinstance(module, ScaledDotProduct):
+                module.kernel = KERNELS[name]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the first floating parameter."""
+        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+
+    def anatomy(self) -> Anatomy:
+        """Return where the base models lie and which of their parts are optional."""
+        models = [
+            (path, module)
+            for path, module in self.named_modules()
+            if isinstance(module, PreTrainedModel)
+        ]
+        bases = [(path, module) for path, module in models if module.is_base]
+        return Anatomy(
+            prefix=self.base_model_prefix,
+            # A model of your own without a family's base inside is all base: no part may be missing.
+            base_paths=tuple(path for path, _ in bases) or ("",),
+            optional=tuple({name for _, module in bases for name in module.optional}),
+            aliases={old: new for _, module in models for old, new in module.aliases.items()},
+        )
+
+
+def _constructor_options(cls: type[nn.Module]) -> list[str]:
+    return [*inspect.signature(cls.__init__).parameters][2:]
+
+
+def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | None:
+    if dtype in (None, "auto"):
+        dtype = config.dtype
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, dtype.removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype {dtype!r} is not a floating type such as 'float32' or 'bfloat16'")
+    return found
+
+
+def _copy_rows(
+    model: PreTrainedModel, old: nn.Embedding | nn.Linear, new: nn.Embedding | nn.Linear
+) -> None:
+    model.init_module(new)
+    kept = min(len(old.weight), len(new.weight))
+    with torch.no_grad():
+        new.weight[:kept] = old.weight[:kept]
+        if isinstance(old, nn.Linear) and isinstance(new, nn.Linear) and old.bias is not None:
+            new.bias[:kept] = old.bias[:kept]
+    new.weight.requires_grad_(old.weight.requires_grad)

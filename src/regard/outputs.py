@@ -1,0 +1,130 @@
+"""What models return: named tensors, reachable by attribute, by key and by index."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, dataclass_transform
+
+from torch import Tensor
+
+
+@dataclass_transform(kw_only_default=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
+class ModelOutput:
+    """Base of every output. Fields that are None do not exist for keys, indices and `to_tuple`.
+
+    ``output.logits``, ``output["logits"]`` and ``output[1]`` (the second field that is there) are
+    the same tensor; iterating gives the keys, as with a dict.
+
+    Attributes:
+        hidden_states: If asked for, the input of each layer and the last layer's output, each
+            (batch, length, hidden_size), zero at padding.
+        attentions: If asked for, each layer's probabilities before dropout,
+            (batch, heads, length, length), zero at padding.
+    """
+
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(kw_only=True, eq=False)(cls)
+
+    def keys(self) -> list[str]:
+        """Return the names of the fields that are there, those that every output has last."""
+        there = [name for name, value in vars(self).items() if value is not None]
+        return sorted(there, key=lambda name: name in ("hidden_states", "attentions"))
+
+    def values(self) -> list[Any]:
+        """Return the fields that are there, in the order of `keys`."""
+        return [getattr(self, name) for name in self.keys()]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return ``(name, value)`` of the fields that are there, in the order of `keys`."""
+        return list(zip(self.keys(), self.values(), strict=True))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the field `key`, or `default` when it is not there."""
+        return self[key] if key in self else default
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the fields that are there as a tuple."""
+        return tuple(self.values())
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self:
+            raise KeyError(f"{type(self).__name__} has no {key!r}; it has {', '.join(self.keys())}")
+        return getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+
+class BaseModelOutput(ModelOutput):
+    """``last_hidden_state`` (batch, length, hidden_size), zero at padding."""
+
+    last_hidden_state: Tensor
+
+
+class BaseModelOutputWithPooling(ModelOutput):
+    """`BaseModelOutput` and ``pooler_output`` (batch, hidden_size), if the model has a pooler."""
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None = None
+
+
+class MaskedLMOutput(ModelOutput):
+    """``logits`` (batch, length, vocab_size), zero at padding."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class SequenceClassifierOutput(ModelOutput):
+    """``logits`` (batch, num_labels)."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class TokenClassifierOutput(ModelOutput):
+    """``logits`` (batch, length, num_labels), zero at padding."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class MultipleChoiceModelOutput(ModelOutput):
+    """``logits`` (batch, choices)."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class NextSentencePredictorOutput(ModelOutput):
+    """``logits`` (batch, 2): the second sentence follows, or is random."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class QuestionAnsweringModelOutput(ModelOutput):
+    """``start_logits`` and ``end_logits`` (batch, length), minus infinity at padding."""
+
+    loss: Tensor | None = None
+    start_logits: Tensor
+    end_logits: Tensor
+
+
+class PreTrainingOutput(ModelOutput):
+    """Masked-language ``prediction_logits`` and next-sentence ``seq_relationship_logits``."""
+
+    loss: Tensor | None = None
+    prediction_logits: Tensor
+    seq_relationship_logits: Tensor

@@ -1,0 +1,1 @@
+"""From text to answers: tokenize, run the model packed, decode."""

@@ -1,0 +1,32 @@
+"""How close the meanings of texts are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from regard.pipelines.sentence_encoder import SentenceEncoder, cosine
+
+
+class SentenceSimilarityPipeline(SentenceEncoder):
+    """Compares one text with others by the cosine of their vectors."""
+
+    task: ClassVar[str] = "sentence-similarity"
+
+    def __call__(  # pyright: ignore[reportIncompatibleVariableOverride] - another task, another call
+        self,
+        source_sentence: str | Mapping[str, Any],
+        sentences: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Return the cosine, -1 to 1, of `source_sentence` with each of `sentences`.
+
+        A mapping ``{"source_sentence": ..., "sentences": [...]}`` in place of both will do. A single
+        sentence gives a single number.
+        """
+        if isinstance(source_sentence, Mapping):
+            sentences = source_sentence.get("sentences")
+            source_sentence = source_sentence.get("source_sentence", "")
+        if sentences is None:
+            raise TypeError("sentence-similarity compares: give a text and the texts to compare")
+        others = [sentences] if isinstance(sentences, str) else [*sentences]
+        vectors = self.encode([source_sentence, *others])
+        scores: list[float] = cosine(vectors[:1], vectors[1:])[0].tolist()
+        return scores[0] if isinstance(sentences, str) else scores

@@ -1,0 +1,187 @@
+"""The half of a tokenizer that knows files: its settings, loading and saving."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from tokenizers import Tokenizer as RustTokenizer
+
+from regard.checkpoints.files import CheckpointFolder, find_checkpoint
+from regard.errors import CheckpointError, CheckpointNotFoundError
+from regard.text import files
+from regard.text.encoder import settings
+from regard.text.options import check_names, check_side
+from regard.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+#: What ``model_max_length`` is when nobody knows a limit.
+NO_LIMIT = int(1e30)
+
+
+class StoredTokenizer(Vocabulary):
+    """A vocabulary with the settings of calls, which comes from files and goes to files.
+
+    Attributes:
+        model_max_length: The longest row the model takes, special tokens included.
+        padding_side: ``"right"`` or ``"left"``.
+        truncation_side: ``"right"`` or ``"left"``.
+        model_input_names: The columns that a call returns by default.
+        config: What tokenizer_config.json says, with the keys that nothing here reads.
+    """
+
+    #: What the class returns unless its configuration says otherwise, and the tokens it expects.
+    default_input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+    default_special_tokens: ClassVar[Mapping[str, str]] = {}
+    #: What may be given to `from_pretrained` and to the constructor, and stands in the file.
+    setting_names: ClassVar[tuple[str, ...]] = (
+        *SPECIAL_TOKENS,
+        "extra_special_tokens",
+        "additional_special_tokens",
+        "model_max_length",
+        "padding_side",
+        "truncation_side",
+        "model_input_names",
+        "clean_up_tokenization_spaces",
+    )
+    #: The class that saved files name; None keeps the name that was loaded.
+    saved_class: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        tokenizer_file: str | Path | None = None,
+        *,
+        tokenizer_object: RustTokenizer | None = None,
+        **settings: Any,
+    ):
+        check_names(type(self).__name__, settings, self.setting_names)
+        if (tokenizer_file is None) == (tokenizer_object is None):
+            raise TypeError("give either tokenizer_file or tokenizer_object")
+        if tokenizer_object is not None:
+            # A copy, because calls change its state.
+            rust = RustTokenizer.from_str(tokenizer_object.to_str())
+        else:
+            rust = files.read_rust(str(tokenizer_file))
+        self._set_up(rust, settings, type(self).__name__)
+
+    def _set_up(self, rust: RustTokenizer, config: Mapping[str, Any], owner: str) -> None:
+        """Fill in a new tokenizer; `owner` is what errors name."""
+        merged = dict(self.default_special_tokens) | settings(rust) | dict(config)
+        Vocabulary.__init__(
+            self, rust, files.read_named(merged, owner), files.read_extra(merged, owner)
+        )
+        limit = merged.get("model_max_length", merged.get("max_len"))
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
+            raise CheckpointError(f"{owner}: model_max_length={limit!r}; wanted a number")
+        self.config = dict(config)
+        self.model_max_length = NO_LIMIT if limit is None else int(min(limit, NO_LIMIT))
+        self.padding_side = check_side("padding_side", merged.get("padding_side", "right"))
+        self.truncation_side = check_side("truncation_side", merged.get("truncation_side", "right"))
+        self.model_input_names = list(merged.get("model_input_names") or self.default_input_names)
+        self.clean_up_tokenization_spaces = bool(merged.get("clean_up_tokenization_spaces"))
+        self._said: set[str] = set()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self)} tokens, model_max_length={self.model_max_length}, "
+            f"{self.special_tokens_map})"
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """Load a tokenizer from a folder, an embedded package or the Hub.
+
+        Args:
+            name_or_folder: See `regard.checkpoints.files.find_checkpoint`, as for the next four.
+            revision: Branch, tag or commit.
+            cache_dir: Where the Hub's files are kept.
+            local_files_only: Use only files that are there already.
+            token: Access token of the Hub.
+            overrides: Settings that replace those of tokenizer_config.json.
+
+        Raises:
+            CheckpointError: A file is missing or damaged; the message names it and the fix.
+            TypeError: A setting that does not exist.
+        """
+        folder = find_checkpoint(
+            name_or_folder,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls.from_folder(folder, overrides)
+
+    @classmethod
+    def from_folder(cls, folder: CheckpointFolder, overrides: Mapping[str, Any]) -> Self:
+        """Load a tokenizer from the files of a checkpoint; see `from_pretrained`."""
+        check_names(f"{cls.__name__}.from_pretrained", overrides, cls.setting_names)
+        config = files.read_config(folder, overrides)
+        rust = cls.read_rust(folder, config, overrides)
+        files.add_saved_tokens(rust, folder, config)
+        self = cls.__new__(cls)
+        self._set_up(rust, config, folder.name)
+        return self
+
+    @classmethod
+    def read_rust(
+        cls, folder: CheckpointFolder, config: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> RustTokenizer:
+        """Return the Rust tokenizer of a folder; families know more files than tokenizer.json."""
+        path = folder.find(files.TOKENIZER_FILE)
+        if path is None:
+            raise CheckpointNotFoundError(
+                f"{folder.name}: there is no {files.TOKENIZER_FILE}, and {cls.__name__} reads "
+                f"nothing else; a family such as BertTokenizer may"
+            )
+        return files.read_rust(path)
+
+    def save_pretrained(self, save_directory: str | Path) -> list[Path]:
+        """Write the tokenizer's files, each whole or not at all; return their paths."""
+        texts = {
+            files.TOKENIZER_FILE: self._encoder.to_json(),
+            files.CONFIG_FILE: files.to_json(self._saved_config()),
+            files.SPECIAL_FILE: files.to_json(self._saved_special_tokens()),
+        }
+        lines = files.vocabulary_lines(self.backend_tokenizer)
+        if lines is not None:
+            texts[files.VOCAB_FILE] = lines
+        return files.write_files(Path(save_directory), texts)
+
+    def _saved_special_tokens(self) -> dict[str, Any]:
+        saved: dict[str, Any] = dict(self.special_tokens_map)
+        if self.extra_special_tokens:
+            # Of its two names, the one that every release of the field reads.
+            saved["additional_special_tokens"] = self.extra_special_tokens
+        return saved
+
+    def _saved_config(self) -> dict[str, Any]:
+        # These are stated anew: a token that was unset, or whose number tokenizer.json holds.
+        stale = (
+            *SPECIAL_TOKENS,
+            "added_tokens_decoder",
+            "name_or_path",
+            "max_len",
+            "extra_special_tokens",
+            "additional_special_tokens",
+        )
+        kept = {name: value for name, value in self.config.items() if name not in stale}
+        name = self.saved_class or kept.get("tokenizer_class") or "PreTrainedTokenizerFast"
+        return (
+            kept
+            | self._saved_special_tokens()
+            | {
+                "tokenizer_class": name,
+                "model_max_length": self.model_max_length,
+                "padding_side": self.padding_side,
+                "truncation_side": self.truncation_side,
+                "model_input_names": self.model_input_names,
+                "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            }
+        )
