@@ -8,7 +8,7 @@ attention can take each such group in one call. Padding exists only where tensor
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import Self
+from typing import Self, cast
 
 import torch
 from jaxtyping import Bool, Int
@@ -59,7 +59,7 @@ class Layout:
         Positions count from a row's first token, so padding on the left changes nothing, and
         tokens after a hole keep the positions that they have without it.
         """
-        counts: list[int] = mask.sum(1).tolist()
+        counts = cast("list[int]", mask.sum(1).tolist())
         if all(count == mask.shape[1] for count in counts):
             return cls.from_lengths(counts, mask.device)
         order = _longest_first(counts)
@@ -114,8 +114,9 @@ class Layout:
     def reduce(self, packed: Tensor, reduction: Callable[[Tensor], Tensor]) -> Tensor:
         """Return one vector per sequence, in the caller's order.
 
-        `reduction` maps (count, length, ...) to (count, ...) and is called once per group. With no
-        padding in sight, a mean is ``lambda x: x.mean(1)`` and the first token ``lambda x: x[:, 0]``.
+        `reduction` maps (count, length, ...) to (count, ...) and is called once per group. With
+        no padding in sight a mean is ``lambda x: x.mean(1)``, the first token
+        ``lambda x: x[:, 0]``.
 
         Raises:
             ValueError: A sequence has no tokens, so there is nothing to reduce.

@@ -40,7 +40,7 @@ class Config:
 
     A subclass lists its fields as annotations with defaults; it becomes a dataclass by itself and
     takes its fields as keyword arguments. ``num_labels`` is an argument and a property that stands
-    for ``id2label``. Keys of a config.json that no field knows are kept in `extra` and written back.
+    for ``id2label``. Keys of a config.json that no field knows stay in `extra` and are written.
 
     Raises:
         TypeError: An argument that is no field; the message names the nearest one.
@@ -141,7 +141,7 @@ class Config:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what config.json holds: every field of the family, others where not the default."""
+        """Return what config.json holds: the family's fields, common ones if not the default."""
         on_disk = {field: name for name, field in self.aliases.items()}
         common = {field.name: _default(field) for field in _fields(Config)}
         values: dict[str, Any] = {"model_type": self.model_type, **self.extra}

@@ -4,8 +4,8 @@ import difflib
 import logging
 from collections.abc import Iterable
 
-#: Every one-line notice (a new head, a truncated text) goes through this logger. Without any logging
-#: set-up Python prints warnings as plain lines on stderr, which is what a user at a terminal wants.
+#: Every one-line notice (a new head, a truncated text) goes through this logger. Without
+#: any logging set-up Python prints warnings as plain lines on stderr, as a user would want.
 notices = logging.getLogger("regard")
 
 
@@ -14,7 +14,7 @@ class ConfigError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint folder or file cannot be used as asked; the message names the file and tensor."""
+    """A checkpoint cannot be used as asked; the message names the file and the tensor."""
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):

@@ -1,7 +1,7 @@
 """Look at what passes through a model, by hooks: no flag inside any layer."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ Observer = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
 @contextmanager
-def observing(observers: dict[nn.Module, Observer]) -> Iterator[None]:
+def observing(observers: dict[nn.Module, Observer]) -> Generator[None]:
     """Call each observer after each forward of its module, within the ``with`` block.
 
     Other threads may run the same model meanwhile: what they compute is not observed.

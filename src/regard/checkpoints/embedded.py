@@ -14,7 +14,7 @@ from regard.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Embedded:
-    """One packaged checkpoint: where it lies in which package, and what its weights must hash to."""
+    """One packaged checkpoint: its package, where it lies in there, the hash of its weights."""
 
     requirement: str
     module: str

@@ -1,7 +1,7 @@
 """Where a checkpoint's files are: a local folder, an embedded package, or the Hub's cache.
 
-`find_checkpoint` turns what people write (``"./my-model"``, ``"org/name"``) into a `CheckpointFolder`,
-which hands out files by plain name and never looks outside itself.
+`find_checkpoint` turns what people write (``"./my-model"``, ``"org/name"``) into a
+`CheckpointFolder`, which hands out files by plain name and never looks outside itself.
 """
 
 import json
@@ -128,7 +128,7 @@ def _on_hub(
 ) -> Callable[[str], Path | None]:
     def locate(file: str) -> Path | None:
         # Imported here: the Hub's client costs half a second that local models need not pay.
-        from huggingface_hub import hf_hub_download
+        import huggingface_hub
         from huggingface_hub.errors import (
             EntryNotFoundError,
             HfHubHTTPError,
@@ -138,8 +138,10 @@ def _on_hub(
             RevisionNotFoundError,
         )
 
+        # Its own type is partly unknown.
+        download = cast("Callable[..., str]", huggingface_hub.hf_hub_download)
         try:
-            return Path(hf_hub_download(name, file, revision=revision, **options))
+            return Path(download(name, file, revision=revision, **options))
         except LocalEntryNotFoundError as error:
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "

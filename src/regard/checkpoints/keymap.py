@@ -9,6 +9,7 @@ written anywhere: it is the inverse over the tensors that a model really has.
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import cast
 
 from torch import nn
 
@@ -38,7 +39,8 @@ def disk_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     A module with a `keys` table rules over the tensors inside it, so a model that holds another
     (a head over its base, two towers side by side) needs no table for what it holds.
     """
-    tables = {path: _sorted(module) for path, module in model.named_modules() if _has_keys(module)}
+    modules = cast("list[tuple[str, nn.Module]]", [*model.named_modules()])
+    tables = {path: _sorted(module) for path, module in modules if _has_keys(module)}
     inner_first = sorted(tables, key=len, reverse=True)
     renamed: dict[str, str] = {}
     for name in names:

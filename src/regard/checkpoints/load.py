@@ -20,7 +20,7 @@ class Anatomy:
         prefix: Path of the base model inside a model with a head, on disk and in memory.
         base_paths: Where base models lie in this model; ``("",)`` when it is one itself.
         optional: Modules of a base that a file or a model may lack (a pooler).
-        aliases: Second names on disk: name -> the name that counts.
+        aliases: Second names on disk, which count where they differ: second name -> first name.
     """
 
     prefix: str
@@ -106,12 +106,13 @@ def _current(stored: Mapping[str, StoredTensor], anatomy: Anatomy) -> dict[str, 
         name = current_name(original)
         if name is None:
             continue
-        name = anatomy.aliases.get(name, name)
-        if name in current and not torch.equal(current[name].read(), tensor.read()):
-            raise CheckpointError(
-                f"{tensor.file}: {original!r} is a second name of {name!r}, with other values"
-            )
         current[name] = tensor
+    for second, name in anatomy.aliases.items():
+        if second in current:
+            tensor = current.pop(second)
+            if name in current and not torch.equal(current[name].read(), tensor.read()):
+                notices.warning("%s: %s and %s differ; the first counts", tensor.file, second, name)
+            current[name] = tensor
     return current
 
 

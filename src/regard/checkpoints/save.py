@@ -2,9 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - PathLike[?]
 from torch import Tensor, nn
 
 from regard.checkpoints.keymap import disk_names
@@ -15,18 +16,27 @@ from regard.checkpoints.write import write_atomically, write_text
 _WEIGHTS = re.compile(r"(model(-\d+-of-\d+)?\.safetensors|pytorch_model.*\.bin)(\.index\.json)?$")
 
 
-def save_weights(model: nn.Module, folder: Path, max_shard_size: int | str = "5GB") -> None:
+def save_weights(
+    model: nn.Module,
+    folder: Path,
+    max_shard_size: int | str = "5GB",
+    second_names: Mapping[str, str] | None = None,
+) -> None:
     """Write every tensor of `model` once, sharded if need be; older weights there are replaced.
 
     Args:
         model: The model; tied parameters are written under their first name.
         folder: Where to write; made if missing.
         max_shard_size: Bytes in one file, as a number or like ``"200MB"``.
+        second_names: Tensors to write again under another name: second name -> first name.
     """
     targets = dict(model.state_dict(keep_vars=True))
     first = [names[0] for names in tie_groups(targets)]
     on_disk = disk_names(model, first)
     tensors = {on_disk[name]: targets[name].detach().cpu().contiguous() for name in first}
+    for second, name in (second_names or {}).items():
+        if name in tensors:
+            tensors[second] = tensors[name].clone()
     shards = _shards(tensors, parse_size(max_shard_size))
     names = [SAFETENSORS]
     if len(shards) > 1:

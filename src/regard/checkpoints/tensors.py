@@ -70,7 +70,7 @@ def _open_shards(
 
 def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
     try:
-        file = safe_open(path, framework="pt")
+        file: Any = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
 
@@ -78,7 +78,8 @@ def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
         shape = tuple(file.get_slice(name).get_shape())
         return StoredTensor(path, shape, lambda: file.get_tensor(name))
 
-    return {name: entry(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    names = cast("list[str]", file.keys())
+    return {name: entry(name) for name in names}
 
 
 def _open_bin(path: Path) -> dict[str, StoredTensor]:

@@ -4,6 +4,7 @@ Word, position and segment vectors, summed and normalised; a stack of post-norm 
 every token attends to every other; a pooler over the first token.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -25,7 +26,7 @@ class BertConfig(Config):
     """Sizes and rates of a BERT; the defaults are BERT-base."""
 
     model_type = "bert"
-    only: ClassVar[dict[str, Any]] = {
+    only: ClassVar[Mapping[str, Any]] = {
         "is_decoder": False,
         "add_cross_attention": False,
         "position_embedding_type": "absolute",
@@ -84,7 +85,7 @@ class BertPreTrainedModel(PreTrainedModel):
 
     config_class = BertConfig
     base_model_prefix = "bert"
-    aliases: ClassVar[dict[str, str]] = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
+    aliases: ClassVar[Mapping[str, str]] = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
 
     def build_base(self, config: BertConfig, pooled: bool) -> EncoderModel:
         """Return the `BertModel` that a head sits on."""

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -145,7 +145,7 @@ class EncoderModel(TextModel):
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
-        return self.embeddings.words
+        return cast("nn.Embedding", self.embeddings.words)
 
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Replace the word embeddings."""

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
-from regard.config import Config
 from regard.layers.activations import activation
 from regard.models.encoder import EncoderModel, TextModel
 from regard.models.losses import classification_loss, sequence_loss, span_loss, token_loss
@@ -76,7 +75,7 @@ class EncoderHead(TextModel):
         rate = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if rate is None else rate)
 
-    def build_base(self, config: Config, pooled: bool) -> EncoderModel:
+    def build_base(self, config: Any, pooled: bool) -> EncoderModel:
         """Return the family's base model, with a pooler if this head reads one."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its base model is")
 
@@ -107,6 +106,19 @@ class EncoderHead(TextModel):
         output.hidden_states, output.attentions = states.hidden_states, states.attentions
         return output
 
+    def hidden(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the encoder's last hidden vectors."""
+        return self.base_model.encode(batch)
+
+    def pooled_hidden(self, batch: TokenBatch) -> Float[Tensor, "rows width"]:
+        """Return one vector per sequence, after dropout."""
+        pooled = self.base_model.pool(self.hidden(batch), batch.layout)
+        return self.dropout(pooled)
+
+
+class LabelledHead(EncoderHead):
+    """A head whose public call takes one kind of labels."""
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -122,17 +134,8 @@ class EncoderHead(TextModel):
         batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         return self.answer(batch, labels, output_attentions, output_hidden_states)
 
-    def hidden(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
-        """Return the encoder's last hidden vectors."""
-        return self.base_model.encode(batch)
 
-    def pooled_hidden(self, batch: TokenBatch) -> Float[Tensor, "rows width"]:
-        """Return one vector per sequence, after dropout."""
-        pooled = self.base_model.pool(self.hidden(batch), batch.layout)
-        return self.dropout(pooled)
-
-
-class SequenceClassification(EncoderHead):
+class SequenceClassification(LabelledHead):
     """Labels, or a number, for each sequence (Devlin et al. 2019, section 4.1)."""
 
     pooled: ClassVar[bool] = True
@@ -154,7 +157,7 @@ class SequenceClassification(EncoderHead):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-class TokenClassification(EncoderHead):
+class TokenClassification(LabelledHead):
     """A label for each token (Devlin et al. 2019, section 5.3)."""
 
     def __init__(self, config: Any) -> None:
@@ -212,7 +215,7 @@ class QuestionAnswering(EncoderHead):
         return QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end)
 
 
-class MultipleChoice(EncoderHead):
+class MultipleChoice(LabelledHead):
     """Which of several continuations fits (Devlin et al. 2019, section 4.4)."""
 
     pooled: ClassVar[bool] = True
@@ -257,7 +260,7 @@ class MultipleChoice(EncoderHead):
         )
 
 
-class MaskedLM(EncoderHead):
+class MaskedLM(LabelledHead):
     """Which word stands at each place (Devlin et al. 2019, section 3.1, task 1)."""
 
     def __init__(self, config: Any) -> None:
@@ -279,7 +282,7 @@ class MaskedLM(EncoderHead):
         return MaskedLMOutput(loss=loss, logits=layout.pad(logits))
 
 
-class NextSentencePrediction(EncoderHead):
+class NextSentencePrediction(LabelledHead):
     """Whether the second text follows the first (Devlin et al. 2019, section 3.1, task 2)."""
 
     pooled: ClassVar[bool] = True

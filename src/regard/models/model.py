@@ -46,7 +46,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         config_class: The configuration that the model is built from.
         base_model_prefix: Attribute under which a model with a head holds its base model.
         keys: Names on disk of the tensors that this class itself adds, see `checkpoints.keymap`.
-        aliases: Second names on disk that old files use: name -> the name that counts.
+        aliases: Second names on disk, which count where they differ: second name -> first name.
         optional: Modules of a base model that a file may lack, or hold in vain.
         is_base: Whether this is a family's base model, all of whose weights a file must have.
     """
@@ -106,7 +106,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             TypeError: An option that nothing knows; names the nearest one.
         """
         dtype = options.pop("torch_dtype", dtype)
-        where = source_options(options) | {"revision": revision}
+        where: dict[str, Any] = source_options(options) | {"revision": revision}
         arguments = {k: options[k] for k in _constructor_options(cls) if k in options}
         options = {k: v for k, v in options.items() if k not in where.keys() | arguments.keys()}
         relabelled = bool(options.keys() & {"num_labels", "id2label", "label2id"})
@@ -142,7 +142,9 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """Write config.json and the weights, as safetensors with the names of the field."""
         self.config.architectures = [type(self).__name__]
         self.config.dtype = str(self.dtype).removeprefix("torch.")
-        save_weights(self, Path(folder), max_shard_size)
+        # The reference ties second names only in models whose word matrix is tied.
+        second = {} if self.config.tie_word_embeddings else self.anatomy().aliases
+        save_weights(self, Path(folder), max_shard_size, second)
         self.config.save_pretrained(folder)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -180,8 +182,8 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         with torch.no_grad():
             if isinstance(module, nn.Linear | nn.Embedding):
                 module.weight.normal_(0.0, getattr(self.config, "initializer_range", 0.02))
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                module.bias.zero_()
+            if isinstance(module, nn.Linear) and (bias := _bias(module)) is not None:
+                bias.zero_()
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
             if isinstance(module, nn.LayerNorm):
@@ -238,7 +240,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         self.set_input_embeddings(new)
         output = self.get_output_embeddings()
         if output is not None:
-            resized = nn.Linear(output.in_features, count, output.bias is not None).to(
+            resized = nn.Linear(output.in_features, count, _bias(output) is not None).to(
                 output.weight
             )
             _copy_rows(self, output, resized)
@@ -288,13 +290,13 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """Return where the base models lie and which of their parts are optional."""
         models = [
             (path, module)
-            for path, module in self.named_modules()
+            for path, module in cast("list[tuple[str, nn.Module]]", [*self.named_modules()])
             if isinstance(module, PreTrainedModel)
         ]
         bases = [(path, module) for path, module in models if module.is_base]
         return Anatomy(
             prefix=self.base_model_prefix,
-            # A model of your own without a family's base inside is all base: no part may be missing.
+            # A model of your own, with no family's base inside, is all base: nothing may lack.
             base_paths=tuple(path for path, _ in bases) or ("",),
             optional=tuple({name for _, module in bases for name in module.optional}),
             aliases={old: new for _, module in models for old, new in module.aliases.items()},
@@ -316,6 +318,11 @@ def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | 
     return found
 
 
+def _bias(linear: nn.Linear) -> nn.Parameter | None:
+    # torch types it as never None, which it is after Linear(bias=False).
+    return dict(linear.named_parameters()).get("bias")
+
+
 def _copy_rows(
     model: PreTrainedModel, old: nn.Embedding | nn.Linear, new: nn.Embedding | nn.Linear
 ) -> None:
@@ -323,6 +330,6 @@ def _copy_rows(
     kept = min(len(old.weight), len(new.weight))
     with torch.no_grad():
         new.weight[:kept] = old.weight[:kept]
-        if isinstance(old, nn.Linear) and isinstance(new, nn.Linear) and old.bias is not None:
+        if isinstance(old, nn.Linear) and isinstance(new, nn.Linear) and _bias(old) is not None:
             new.bias[:kept] = old.bias[:kept]
     new.weight.requires_grad_(old.weight.requires_grad)

@@ -1,7 +1,7 @@
 """Vectors of every token."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from regard.batch import TokenBatch
 from regard.pipelines.pipeline import Pipeline, answer, as_numpy, as_texts
@@ -22,5 +22,6 @@ class FeatureExtractionPipeline(Pipeline):
     def _forward(self, batch: TokenBatch) -> list[Any]:
         hidden = as_numpy(self.model.encode(batch))
         layout = batch.layout
-        starts = layout.offsets.tolist()
-        return [hidden[None, starts[i] : starts[i + 1]] for i in layout.rows.tolist()]
+        starts = cast("list[int]", layout.offsets.tolist())
+        rows = cast("list[int]", layout.rows.tolist())
+        return [hidden[None, starts[i] : starts[i + 1]] for i in rows]

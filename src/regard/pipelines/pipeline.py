@@ -17,8 +17,9 @@ from regard.models.encoder import EncoderModel
 from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
 
-#: Tokens in one forward. Enough to fill matrix products, small enough to stay in the caches.
-BATCH_TOKENS = 4096
+#: Tokens in one forward: enough to fill a matrix product, and small enough for its results to stay
+#: in the caches and below what malloc returns to the system (benchmarks/encode.py --budgets).
+BATCH_TOKENS = 1536
 #: Texts that are tokenized and sorted together when a stream comes in.
 CHUNK = 1024
 #: Batches from which on a progress bar is shown on a terminal.
@@ -129,7 +130,7 @@ def longest_input(model: EncoderModel, tokenizer: Tokenizer) -> int:
 
 
 def as_numpy(tensor: Tensor) -> Any:
-    """Return a NumPy array that shares the tensor's memory where it can; bfloat16 becomes float32."""
+    """Return a NumPy array, sharing memory where it can; bfloat16 becomes float32."""
     cpu = tensor.cpu()
     return (cpu.float() if cpu.dtype == torch.bfloat16 else cpu).numpy()
 

@@ -99,7 +99,8 @@ def _modes(folder: CheckpointFolder, file: str) -> tuple[str, ...]:
     modes = tuple(mode for switch, mode in _SWITCHES.items() if config.get(switch))
     named = config.get("pooling_mode")
     if named is not None:
-        modes = tuple(named) if isinstance(named, list) else (str(named),)
+        listed = cast("list[Any]", named) if isinstance(named, list) else [named]
+        modes = tuple(str(mode) for mode in listed)
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown or not modes:
         raise CheckpointError(f"{folder.name}: {file} names no known pooling ({listing(config)})")

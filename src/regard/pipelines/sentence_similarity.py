@@ -18,12 +18,11 @@ class SentenceSimilarityPipeline(SentenceEncoder):
     ) -> Any:
         """Return the cosine, -1 to 1, of `source_sentence` with each of `sentences`.
 
-        A mapping ``{"source_sentence": ..., "sentences": [...]}`` in place of both will do. A single
-        sentence gives a single number.
+        A mapping ``{"source_sentence": ..., "sentences": [...]}`` in place of both will do. A
+        single sentence gives a single number.
         """
         if isinstance(source_sentence, Mapping):
-            sentences = source_sentence.get("sentences")
-            source_sentence = source_sentence.get("source_sentence", "")
+            return self(source_sentence["source_sentence"], source_sentence["sentences"])
         if sentences is None:
             raise TypeError("sentence-similarity compares: give a text and the texts to compare")
         others = [sentences] if isinstance(sentences, str) else [*sentences]

@@ -47,7 +47,7 @@ class Encoder:
             texts: The texts or pairs.
             special: Whether to add special tokens.
             truncation: How to cut, or None.
-            offsets: False is a quarter faster and leaves the offsets at zero.
+            offsets: False is about a fifth faster and leaves the offsets at zero.
 
         Raises:
             ValueError: A text is not valid Unicode, or cannot be cut as asked.
@@ -75,9 +75,12 @@ class Encoder:
 
     def add(self, tokens: Sequence[str | AddedToken], *, special: bool) -> int:
         """Add tokens; return how many are new to the vocabulary."""
+        new = list(tokens)
         with self._lock:
-            new = list(tokens)
-            return self.rust.add_special_tokens(new) if special else self.rust.add_tokens(new)
+            before = self.rust.get_vocab_size()
+            (self.rust.add_special_tokens if special else self.rust.add_tokens)(new)
+            # The library, and with it the reference, counts known tokens that it marks, too.
+            return self.rust.get_vocab_size() - before
 
     def _set(self, truncation: Truncation | None) -> None:
         if truncation == self._truncation:
@@ -143,7 +146,7 @@ def _explained(
     return None
 
 
-def settings(rust: RustTokenizer) -> dict[str, Any]:
+def call_defaults(rust: RustTokenizer) -> dict[str, Any]:
     """Return the call defaults that a tokenizer.json states in its truncation and padding."""
     found: dict[str, Any] = {}
     truncation = cast("dict[str, Any] | None", rust.truncation)

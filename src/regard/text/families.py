@@ -154,9 +154,10 @@ def _class_for(folder: CheckpointFolder) -> type[Tokenizer]:
         return named
     if folder.find(files.TOKENIZER_FILE):
         return Tokenizer
+    found = f"the class {name}" if name else "no known model_type"
     raise CheckpointError(
-        f"{folder.name}: no tokenizer.json, and {name or 'its model_type'} is not one of the "
-        f"families that can be read without it ({listing(FAMILIES)})"
+        f"{folder.name}: no tokenizer.json, and {found}; the families that can be read without one "
+        f"are {listing(FAMILIES)}: load such a folder with their own class"
     )
 
 

@@ -102,9 +102,11 @@ def read_named(config: Mapping[str, Any], owner: str) -> dict[str, AddedToken]:
 
 def read_extra(config: Mapping[str, Any], owner: str) -> list[AddedToken]:
     """Return the nameless special tokens of a configuration, which has two keys for them."""
-    value = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    named = cast("dict[str, Any]", value if isinstance(value, dict) else {})  # by newer files
-    tokens = cast("list[Any]", list(named.values()) if named else value)
+    extra: Any = config.get("extra_special_tokens") or []
+    additional = cast("list[Any]", config.get("additional_special_tokens") or [])
+    tokens = cast("list[Any]", extra or additional)
+    if isinstance(extra, dict):  # newer files name some
+        tokens = [*cast("dict[str, Any]", extra).values(), *additional]
     try:
         return [special(token) for token in tokens]
     except TypeError as error:

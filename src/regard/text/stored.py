@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from tokenizers import Tokenizer as RustTokenizer
 
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint
 from regard.errors import CheckpointError, CheckpointNotFoundError
 from regard.text import files
-from regard.text.encoder import settings
+from regard.text.encoder import call_defaults
 from regard.text.options import check_names, check_side
 from regard.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -64,7 +64,7 @@ class StoredTokenizer(Vocabulary):
 
     def _set_up(self, rust: RustTokenizer, config: Mapping[str, Any], owner: str) -> None:
         """Fill in a new tokenizer; `owner` is what errors name."""
-        merged = dict(self.default_special_tokens) | settings(rust) | dict(config)
+        merged = call_defaults(rust) | dict(self.default_special_tokens) | dict(config)
         Vocabulary.__init__(
             self, rust, files.read_named(merged, owner), files.read_extra(merged, owner)
         )
@@ -147,7 +147,9 @@ class StoredTokenizer(Vocabulary):
         texts = {
             files.TOKENIZER_FILE: self._encoder.to_json(),
             files.CONFIG_FILE: files.to_json(self._saved_config()),
-            files.SPECIAL_FILE: files.to_json(self._saved_special_tokens()),
+            files.SPECIAL_FILE: files.to_json(
+                {k: v for k, v in self._saved_special_tokens().items() if v is not None}
+            ),
         }
         lines = files.vocabulary_lines(self.backend_tokenizer)
         if lines is not None:
@@ -155,33 +157,38 @@ class StoredTokenizer(Vocabulary):
         return files.write_files(Path(save_directory), texts)
 
     def _saved_special_tokens(self) -> dict[str, Any]:
-        saved: dict[str, Any] = dict(self.special_tokens_map)
-        if self.extra_special_tokens:
+        # A token that the class expects and that was unset is said to be unset.
+        saved: dict[str, Any] = dict.fromkeys(self.default_special_tokens)
+        saved |= self.special_tokens_map
+        named: Any = self.config.get("extra_special_tokens")
+        named = cast("dict[str, Any]", named if isinstance(named, dict) else {})
+        known = [token.content for token in files.read_extra({"extra_special_tokens": named}, "")]
+        extra = [token for token in self.extra_special_tokens if token not in known]
+        if named:
+            saved["extra_special_tokens"] = named
+        if extra:
             # Of its two names, the one that every release of the field reads.
-            saved["additional_special_tokens"] = self.extra_special_tokens
+            saved["additional_special_tokens"] = extra
         return saved
 
     def _saved_config(self) -> dict[str, Any]:
-        # These are stated anew: a token that was unset, or whose number tokenizer.json holds.
+        # What is stated anew, what tokenizer.json holds, and what says where this was loaded from.
         stale = (
             *SPECIAL_TOKENS,
-            "added_tokens_decoder",
-            "name_or_path",
-            "max_len",
             "extra_special_tokens",
             "additional_special_tokens",
+            "added_tokens_decoder",
+            "max_len",
+            "name_or_path",
         )
-        kept = {name: value for name, value in self.config.items() if name not in stale}
-        name = self.saved_class or kept.get("tokenizer_class") or "PreTrainedTokenizerFast"
-        return (
-            kept
-            | self._saved_special_tokens()
-            | {
-                "tokenizer_class": name,
-                "model_max_length": self.model_max_length,
-                "padding_side": self.padding_side,
-                "truncation_side": self.truncation_side,
-                "model_input_names": self.model_input_names,
-                "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
-            }
-        )
+        saved = {name: value for name, value in self.config.items() if name not in stale}
+        name = self.saved_class or saved.get("tokenizer_class") or "PreTrainedTokenizerFast"
+        saved |= self._saved_special_tokens()
+        return saved | {
+            "tokenizer_class": name,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "truncation_side": self.truncation_side,
+            "model_input_names": self.model_input_names,
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+        }

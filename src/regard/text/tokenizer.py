@@ -89,7 +89,7 @@ class Tokenizer(StoredTokenizer):
             texts: The texts.
             pairs: Their second texts, or None.
             max_length: Cut the longest first to this many tokens; None cuts nothing.
-            offsets: False is a quarter faster and leaves the offsets at zero.
+            offsets: False is about a fifth faster and leaves the offsets at zero.
         """
         read = read_texts(list(texts), None if pairs is None else list(pairs))
         truncation = self._truncation(CallOptions(max_length=max_length), read)
@@ -169,8 +169,7 @@ class Tokenizer(StoredTokenizer):
     def _framed(self, first: list[int], second: list[int] | None) -> list[tuple[int, int]]:
         """Return (id, is special) for ids in the frame that the tokenizer puts around texts."""
         # The frame is not readable from Rust, but a short text shows it.
-        pair = second is not None
-        probe = self.backend_tokenizer.encode("a", "a" if pair else None)
+        (probe,) = self._encoder.encode(read_texts("a", None if second is None else "a"))
         framed: list[tuple[int, int]] = []
         placed: set[int] = set()
         for number, owner in zip(probe.ids, probe.sequence_ids, strict=True):

@@ -303,16 +303,17 @@ def special(token: Any) -> AddedToken:
     Raises:
         TypeError: It is none of these.
     """
+    kind = type(token).__name__
     if isinstance(token, AddedToken):
         return token
     if isinstance(token, str):
         return AddedToken(token, special=True, normalized=False)
-    fields = cast("dict[str, Any]", token if isinstance(token, dict) else {})
-    if isinstance(fields.get("content"), str):
+    fields = cast("dict[str, Any]", token)
+    if isinstance(token, dict) and isinstance(fields.get("content"), str):
         flags = ("single_word", "lstrip", "rstrip", "normalized")
         kept = {name: bool(fields[name]) for name in flags if name in fields}
         return AddedToken(fields["content"], special=True, **kept)
-    raise TypeError(f"a special token is a string or an AddedToken, not {type(token).__name__}")
+    raise TypeError(f"a special token is a string or an AddedToken, not {kind}")
 
 
 def _plain(ids: Any) -> Any:

@@ -1,0 +1,96 @@
+import inspect
+import json
+
+import pytest
+
+from regard.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
+
+TEXTS = ["I flew to Rome", "boil the pasta"]
+LABELS = ("--labels", "travel, cooking,politics")
+
+
+def parsed(done):
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_json(run):
+    first, second = parsed(run("classify", *TEXTS, *LABELS, "--json"))
+    assert list(first) == ["text", "labels", "scores"]
+    assert [first["text"], second["text"]] == TEXTS
+    assert [first["labels"][0], second["labels"][0]] == ["travel", "cooking"]
+    assert sorted(first["labels"]) == ["cooking", "politics", "travel"]
+    assert sum(first["scores"]) == pytest.approx(1, abs=2e-6)
+    assert first["scores"] == [round(score, 6) for score in sorted(first["scores"])[::-1]]
+
+
+def test_labels_may_be_repeated(run):
+    each = run("classify", *TEXTS, "-l", "travel", "-l", "cooking,politics", "--json")
+    assert parsed(each) == parsed(run("classify", *TEXTS, *LABELS, "--json"))
+
+
+def test_multi_label_scores_each_alone(run):
+    (one,) = parsed(run("classify", TEXTS[0], "-l", "travel", "--multi-label", "--json"))
+    (two,) = parsed(run("classify", TEXTS[0], "-l", "travel,flight", "--multi-label", "--json"))
+    assert one["scores"][0] < 0.9
+    assert dict(zip(two["labels"], two["scores"], strict=True))["travel"] == pytest.approx(
+        one["scores"][0], abs=2e-6
+    )
+
+
+def test_template(run):
+    plain = parsed(run("classify", TEXTS[0], *LABELS, "--json"))
+    default = "This example is about {}."
+    assert parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", default)) == plain
+    assert parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", "{}")) != plain
+
+
+def test_help_names_the_pipelines_own_template(run):
+    call = inspect.signature(ZeroShotClassificationPipeline.__call__)
+    default = call.parameters["hypothesis_template"].default
+    assert default in run("classify", "--help").stdout
+
+
+def test_table(run):
+    done = run("classify", *TEXTS, *LABELS)
+    head, _, first, *rest = done.stdout.splitlines()
+    assert head.split() == ["Text", "Label", "Score"]
+    assert first.split()[:-1] == ["I", "flew", "to", "Rome", "travel"]
+    assert len(rest) == 5
+    assert len({line.rindex(".") for line in [first, *rest]}) == 1
+
+
+def test_table_of_many_long_labels(run):
+    labels = [f"label number {number} with a long name" for number in range(9)]
+    done = run("classify", TEXTS[0], "-l", ",".join(labels))
+    rows = done.stdout.splitlines()[2:]
+    assert len(rows) == 6
+    assert "(4 more)" in rows[-1]
+    assert all("..." in row for row in rows[:-1])
+    assert max(map(len, rows)) <= 80
+
+
+def test_file(run, lines_file, lines):
+    done = run("classify", "-f", lines_file, *LABELS, "--json")
+    assert [each["text"] for each in parsed(done)] == lines
+    assert "skipped 2 blank lines" in done.stderr
+
+
+def test_stdin(run):
+    done = run("classify", *LABELS, "--json", input="\n".join(TEXTS))
+    assert [each["labels"][0] for each in parsed(done)] == ["travel", "cooking"]
+
+
+@pytest.mark.parametrize("labels", ["", " , "])
+def test_no_label(fails, labels):
+    assert "--labels names no label" in fails("classify", "a", "--labels", labels)
+
+
+def test_labels_are_required(run):
+    done = run("classify", "a")
+    assert done.exit_code == 2
+    assert "--labels" in done.stderr
+
+
+def test_template_without_its_place(fails):
+    assert "--template needs {}" in fails("classify", "a", *LABELS, "--template", "about")
