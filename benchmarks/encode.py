@@ -93,6 +93,7 @@ def packed_runner(model: torch.nn.Module) -> Callable[[Ids], list]:
 
 
 def main() -> None:
+    """Run every contender in turn and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", choices=("bert-base", "minilm"), default="bert-base")
     parser.add_argument("--rounds", type=int, default=7)

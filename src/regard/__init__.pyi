@@ -60,4 +60,5 @@ from regard.text.families import BertTokenizerFast as BertTokenizerFast
 from regard.text.tokenizer import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from regard.text.tokenizer import Tokenizer as Tokenizer
 
+PretrainedConfig = Config
 __version__: str

@@ -1,6 +1,7 @@
 """`Config`: the typed description of a model, and its config.json."""
 
 import dataclasses
+import inspect
 import json
 import types
 import typing
@@ -11,16 +12,17 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 from regard.checkpoints.files import find_checkpoint, source_options
 from regard.checkpoints.write import write_text
-from regard.errors import ConfigError, listing, nearest
+from regard.errors import ConfigError, listing, nearest, notices
 
 CONFIG_FILE = "config.json"
 
 #: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
-#: only catch damage: a layer count of 10**9 would otherwise build for hours before it fails.
+#: only catch damage: a layer count of 10**9 would otherwise build for hours before it
+#: fails.
 LIMITS: Mapping[str, tuple[float, float]] = {
     "vocab_size": (1, 2**31),
     "hidden_size": (1, 2**20),
-    "num_hidden_layers": (0, 10_000),
+    "num_hidden_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
     "intermediate_size": (1, 2**24),
     "max_position_embeddings": (1, 2**31),
@@ -30,11 +32,16 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "hidden_dropout_prob": (0, 1),
     "attention_probs_dropout_prob": (0, 1),
     "classifier_dropout": (0, 1),
+    "num_labels": (0, 2**20),
+    "pad_token_id": (0, 2**31),
 }
+
+#: What `dtype` may be; the number formats that a model can be kept in.
+DTYPES = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2")
 
 
 @dataclass_transform(kw_only_default=True)
-@dataclasses.dataclass(init=False, repr=False)
+@dataclasses.dataclass(init=False, repr=False, eq=False)
 class Config:
     """Base of every configuration: typed fields, checked values, config.json both ways.
 
@@ -59,6 +66,7 @@ class Config:
     label2id: dict[str, int] | None = None
     problem_type: str | None = None
     tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -67,12 +75,16 @@ class Config:
     output_hidden_states: bool = False
 
     def __init_subclass__(cls) -> None:
-        dataclasses.dataclass(init=False, repr=False)(cls)
+        dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
 
     def __init__(self, **values: Any) -> None:
         self.extra: dict[str, Any] = {}
         num_labels = values.pop("num_labels", None)
-        given = {self._field_of(name): value for name, value in values.items()}
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            field = self._field_of(name)
+            if given.setdefault(field, value) != value:
+                raise ConfigError(f"{field} is given twice: {given[field]!r} and {value!r}")
         known = {field.name: field for field in _fields(type(self))}
         for name, field in known.items():
             setattr(self, name, given.pop(name) if name in given else _default(field))
@@ -85,13 +97,16 @@ class Config:
                 f"{type(self).__name__} has no field {unknown!r}"
                 f"{nearest(unknown, [*known, *self.aliases, *self.only, 'num_labels'])}"
             )
+        # Also takes torch.float16 and "torch.float16"; "auto" asks for what None does.
+        dtype = None if self.dtype is None else str(self.dtype).removeprefix("torch.")
+        self.dtype = None if dtype == "auto" else dtype
         self._set_labels(num_labels)
         self.check()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from the content of a config.json; unknown keys go to `extra`."""
-        known = {field.name for field in _fields(cls)} | {"num_labels", *cls.only}
+        known = {*_annotations(cls), *cls._own_parameters(), "num_labels", *cls.only}
         values = {name: value for name, value in values.items() if name != "model_type"}
         arguments = {name: v for name, v in values.items() if cls._field_of(name) in known}
         if "id2label" in arguments:
@@ -124,12 +139,16 @@ class Config:
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""
-        values = dict(vars(self))
-        extra = values.pop("extra")
+        if changes.get("num_labels") == self.num_labels:
+            changes = {name: v for name, v in changes.items() if name != "num_labels"}
+        known = {*_annotations(type(self)), *self._own_parameters()} - {"num_labels"}
+        values = {name: value for name, value in vars(self).items() if name in known}
         if changes.keys() & {"num_labels", "id2label", "label2id"}:
             values["id2label"] = values["label2id"] = None
         copy = type(self)(**values | {self._field_of(k): v for k, v in changes.items()})
-        copy.extra = extra | copy.extra
+        copy.extra = self.extra | copy.extra
+        for name in vars(self).keys() - vars(copy).keys():  # set by hand
+            setattr(copy, name, getattr(self, name))
         return copy
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -167,10 +186,16 @@ class Config:
         """Raise `ConfigError` for a value that cannot be built; subclasses add their own rules."""
         for name, annotation in _annotations(type(self)).items():
             _check_type(name, getattr(self, name), annotation)
-            low, high = LIMITS.get(name, (-float("inf"), float("inf")))
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not low <= value <= high:
-                raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+            _check_limits(name, getattr(self, name))
+        if self.dtype not in (None, *DTYPES):
+            raise ConfigError(
+                f"dtype is {self.dtype!r}{nearest(str(self.dtype), DTYPES)}; "
+                f"known: {', '.join(DTYPES)}"
+            )
+        vocabulary: int | None = getattr(self, "vocab_size", None)
+        pad = self.pad_token_id
+        if pad is not None and vocabulary is not None and pad >= vocabulary:
+            raise ConfigError(f"pad_token_id is {pad}, outside the vocabulary of {vocabulary}")
         for name, setting in self.only.items():
             if self.extra.get(name, setting) != setting:
                 raise ConfigError(
@@ -181,30 +206,57 @@ class Config:
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - it can change
+
+    @classmethod
+    def _own_parameters(cls) -> list[str]:
+        """Return what a constructor of the subclass itself takes, beside fields."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD][1:]
+
     @classmethod
     def _field_of(cls, name: str) -> str:
         return "dtype" if name == "torch_dtype" else cls.aliases.get(name, name)
 
     def _set_labels(self, count: int | None) -> None:
         if self.id2label is None and self.label2id:
+            _check_type("label2id", self.label2id, dict)
             self.id2label = {index: label for label, index in self.label2id.items()}
         if self.id2label is None:
-            _check_type("num_labels", 2 if count is None else count, int)
-            self.id2label = _generic_labels(2 if count is None else count)
-        _check_type("id2label", self.id2label, dict)
-        try:
-            self.id2label = {int(index): label for index, label in self.id2label.items()}
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"id2label: the keys must be label numbers ({error})") from error
-        if sorted(self.id2label) != [*range(len(self.id2label))]:
-            raise ConfigError(
-                f"id2label must number its labels 0 to {len(self.id2label) - 1} without gaps; "
-                f"found {listing(map(str, sorted(self.id2label)))}"
-            )
+            count = 2 if count is None else count
+            _check_type("num_labels", count, int)
+            _check_limits("num_labels", count)
+            self.id2label = _generic_labels(count)
+        self.id2label = _checked_labels(self.id2label)
         if count is not None and count != len(self.id2label):
             raise ConfigError(f"num_labels is {count}, but id2label names {len(self.id2label)}")
-        if self.label2id is None or len(self.label2id) != len(self.id2label):
-            self.label2id = {label: index for index, label in self.id2label.items()}
+        # The names of the numbers are the truth; the other direction follows from them.
+        inverse = {label: index for index, label in self.id2label.items()}
+        if self.label2id not in (None, inverse):
+            notices.warning("label2id contradicts id2label and is made from it: %s", inverse)
+        self.label2id = inverse
+
+
+def _checked_labels(given: Any) -> dict[int, str]:
+    _check_type("id2label", given, dict)
+    try:
+        labels = {int(index): label for index, label in given.items()}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"id2label: the keys must be label numbers ({error})") from error
+    if sorted(labels) != [*range(len(labels))]:
+        raise ConfigError(
+            f"id2label must number its labels 0 to {len(labels) - 1} without gaps; "
+            f"found {listing(map(str, sorted(labels)))}"
+        )
+    for index, label in labels.items():
+        if isinstance(label, int):  # data sets whose labels are numbers
+            labels[index] = str(label)
+        else:
+            _check_type(f"id2label[{index}]", label, str)
+    return labels
 
 
 def _generic_labels(count: int) -> dict[int, str]:
@@ -238,3 +290,9 @@ def _check_type(name: str, value: object, annotation: Any) -> None:
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in plain):
         names = " or ".join(getattr(one, "__name__", str(one)) for one in plain)
         raise ConfigError(f"{name} is {value!r}; it must be {names.replace('NoneType', 'null')}")
+
+
+def _check_limits(name: str, value: object) -> None:
+    low, high = LIMITS.get(name, (-float("inf"), float("inf")))
+    if isinstance(value, int | float) and not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")

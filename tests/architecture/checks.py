@@ -15,13 +15,13 @@ from pathlib import Path
 
 FILE_LINES = 400
 FAMILY_LINES = 220
+#: Where public models take the arguments that the field knows them by.
+PUBLIC_EDGES = {"models/heads.py", "models/encoder.py"}
 FUNCTION_LINES = 40
 CONSTRUCTOR_PARAMETERS = 8
 FORWARD_PARAMETERS = 5
 NESTING = 3
 
-#: Files of models/ that are machinery; every other one is a family's page.
-NOT_FAMILIES = {"__init__.py", "auto.py", "family.py", "heads.py"}
 UNSAFE = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 BROAD = {"Exception", "BaseException"}
 CONTAINERS = {"dict", "list", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict"}
@@ -57,7 +57,9 @@ class Source:
 
     @property
     def is_family(self) -> bool:
-        return self.part == "models" and self.path.split("/")[-1] not in NOT_FAMILIES
+        """Whether this is a family's page, which ends with the record ``FAMILY = Family(...)``."""
+        names = {name for n in self.tree.body if isinstance(n, ast.Assign) for name in _names(n)}
+        return self.part == "models" and "FAMILY" in names
 
     def at(self, place: ast.AST | int, message: str) -> str:
         line = place if isinstance(place, int) else place.lineno
@@ -298,7 +300,7 @@ def _is_record(owner: ast.ClassDef) -> bool:
 
 def _is_public_edge(source: Source, owner: ast.ClassDef) -> bool:
     is_base_model = source.is_family and owner.name.endswith("Model")
-    return source.path == "models/heads.py" or is_base_model
+    return source.path in PUBLIC_EDGES or is_base_model
 
 
 def _function(node: ast.AST) -> ast.AST:

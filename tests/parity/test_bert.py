@@ -248,4 +248,4 @@ def test_minilm_gives_the_references_hidden_vectors_and_gradients():
     assert_same_outputs(found, expected, mask)
     for output in (expected, found):
         (output.last_hidden_state[mask].square().mean() + output.pooler_output.mean()).backward()
-        assert_same_gradients(ours, theirs)
+    assert_same_gradients(ours, theirs)

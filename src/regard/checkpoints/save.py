@@ -3,17 +3,22 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - PathLike[?]
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - typed as PathLike[Unknown]
 from torch import Tensor, nn
 
 from regard.checkpoints.keymap import disk_names
 from regard.checkpoints.load import tie_groups
 from regard.checkpoints.tensors import SAFETENSORS
-from regard.checkpoints.write import write_atomically, write_text
+from regard.checkpoints.write import Write, write_together
 
-_WEIGHTS = re.compile(r"(model(-\d+-of-\d+)?\.safetensors|pytorch_model.*\.bin)(\.index\.json)?$")
+INDEX = f"{SAFETENSORS}.index.json"
+
+_WEIGHTS = re.compile(
+    r"(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin)(\.index\.json)?"
+)
 
 
 def save_weights(
@@ -32,27 +37,22 @@ def save_weights(
     """
     targets = dict(model.state_dict(keep_vars=True))
     first = [names[0] for names in tie_groups(targets)]
-    on_disk = disk_names(model, first)
-    tensors = {on_disk[name]: targets[name].detach().cpu().contiguous() for name in first}
-    for second, name in (second_names or {}).items():
-        if name in tensors:
-            tensors[second] = tensors[name].clone()
-    shards = _shards(tensors, parse_size(max_shard_size))
+    tensors = {disk: targets[name] for name, disk in disk_names(model, first).items()}
+    again = (second_names or {}).items()
+    tensors |= {second: tensors[name] for second, name in again if name in tensors}
+    shards = _shards(_own_memory(tensors), parse_size(max_shard_size))
     names = [SAFETENSORS]
     if len(shards) > 1:
         names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    for name, shard in zip(names, shards, strict=True):
-        write_atomically(folder / name, lambda path, s=shard: save_file(s, path, {"format": "pt"}))
-    index = f"{SAFETENSORS}.index.json"
+    placed = dict(zip(names, shards, strict=True))
+    files: dict[str, Write] = {name: partial(_save_file, shard) for name, shard in placed.items()}
     if len(shards) > 1:
-        places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
-        total = sum(_size(tensor) for tensor in tensors.values())
-        content = {"metadata": {"total_size": total}, "weight_map": places}
-        write_text(folder / index, json.dumps(content, indent=2, sort_keys=True) + "\n")
-        names.append(index)
+        files[INDEX] = lambda path: path.write_text(_index(placed), encoding="utf-8")
+    # An old index must never point into new shards.
+    write_together(folder, files, stale=[INDEX])
     # Weights of an earlier save would be read first, or mixed with these.
     for old in folder.iterdir():
-        if _WEIGHTS.fullmatch(old.name) and old.name not in names:
+        if _WEIGHTS.fullmatch(old.name) and old.name not in files:
             old.unlink()
 
 
@@ -64,6 +64,28 @@ def parse_size(size: int | str) -> int:
     if not match or float(match[1]) <= 0:
         raise ValueError(f"a size is a positive number of bytes or like '200MB'; found {size!r}")
     return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
+
+
+def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, path, {"format": "pt"})
+
+
+def _index(shards: Mapping[str, Mapping[str, Tensor]]) -> str:
+    places = {key: name for name, shard in shards.items() for key in shard}
+    total = sum(_size(tensor) for shard in shards.values() for tensor in shard.values())
+    content = {"metadata": {"total_size": total}, "weight_map": places}
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors ready to write; the format refuses two that share memory."""
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    end = 0
+    for name, tensor in sorted(ready.items(), key=lambda item: item[1].data_ptr()):
+        if tensor.data_ptr() < end:
+            ready[name] = tensor.clone()
+        end = max(end, tensor.data_ptr() + _size(tensor))
+    return ready
 
 
 def _shards(tensors: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:

@@ -1,6 +1,7 @@
 """The tensors of a checkpoint folder, found by name and read one at a time."""
 
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,10 @@ def open_tensors(folder: CheckpointFolder) -> dict[str, StoredTensor]:
         index = folder.find(f"{name}.index.json")
         if index is not None:
             return _open_shards(folder, index, open_file)
+    cached = " (offline, only the files in the local cache count)"
     raise CheckpointNotFoundError(
         f"{folder.name}: no weights; looked for {SAFETENSORS} and {TORCH_BIN}, whole and sharded"
+        f"{cached if folder.origin == 'hub' else ''}"
     )
 
 
@@ -74,9 +77,14 @@ def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
 
+    def read(name: str) -> Tensor:
+        try:
+            return file.get_tensor(name)
+        except (SafetensorError, RuntimeError) as error:  # a type that this torch does not have
+            raise CheckpointError(f"{path}: {name!r} cannot be read ({error})") from error
+
     def entry(name: str) -> StoredTensor:
-        shape = tuple(file.get_slice(name).get_shape())
-        return StoredTensor(path, shape, lambda: file.get_tensor(name))
+        return StoredTensor(path, tuple(file.get_slice(name).get_shape()), lambda: read(name))
 
     names = cast("list[str]", file.keys())
     return {name: entry(name) for name in names}
@@ -96,11 +104,19 @@ def _open_bin(path: Path) -> dict[str, StoredTensor]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: wanted a dict of tensors, found {type(content).__name__}")
     tensors = cast("Mapping[Any, Any]", content)
-    wrong = [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]
+    wrong = [str(name) for name, value in tensors.items() if not _is_plain(value)]
     if wrong:
-        raise CheckpointError(f"{path}: not tensors: {listing(wrong)}")
+        raise CheckpointError(f"{path}: not plain tensors: {listing(wrong)}")
+    uses = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
 
     def entry(tensor: Tensor) -> StoredTensor:
-        return StoredTensor(path, tuple(tensor.shape), lambda: tensor)
+        # Two views of one memory would change together; each place gets its own.
+        shared = uses[tensor.untyped_storage().data_ptr()] > 1
+        plain = tensor.detach().clone() if shared else tensor.detach()
+        return StoredTensor(path, tuple(tensor.shape), lambda: plain)
 
     return {str(name): entry(tensor) for name, tensor in tensors.items()}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

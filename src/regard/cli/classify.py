@@ -54,7 +54,7 @@ def classify(
     Scores add up to 1, or with --multi-label each is the closeness, 0 to 1, of text and label.
     Texts come from the arguments, from --file, or from standard input, one per line.
     """
-    choices = {"multi_label": multi_label, **_read_choices(labels, template)}
+    choices: dict[str, Any] = {"multi_label": multi_label, **_read_choices(labels, template)}
     source = portions(read_texts(texts, file))
     from regard.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 

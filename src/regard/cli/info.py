@@ -4,7 +4,6 @@ import math
 import typing
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -113,19 +112,11 @@ def _parameters(config: "Config") -> int:
 
 def _weights(folder: "CheckpointFolder", revision: str | None) -> dict[str, Any] | None:
     """Describe the weights that are on this disk; None where they were not downloaded yet."""
-    from regard.checkpoints.files import CheckpointFolder, find_checkpoint
+    from regard.checkpoints.files import find_checkpoint
     from regard.checkpoints.tensors import open_tensors
 
     if folder.origin == "hub":
-        local = find_checkpoint(folder.name, revision=revision, local_files_only=True)
-
-        def locate(file: str) -> Path | None:
-            try:
-                return local.find(file)
-            except CheckpointNotFoundError:  # how the cache says that it has no such file
-                return None
-
-        folder = CheckpointFolder(folder.name, folder.origin, locate)
+        folder = find_checkpoint(folder.name, revision=revision, local_files_only=True)
     try:
         tensors = open_tensors(folder)
     except CheckpointNotFoundError:

@@ -176,8 +176,13 @@ def shorten(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace control characters: text from a file must not command the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Replace control characters: text from a file must not command the terminal.
+
+    What the output cannot show is escaped here already, so that columns stay in line.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def counted(number: int, what: str) -> str:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import nn
@@ -18,6 +18,9 @@ from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
 from regard.config import Config
 from regard.errors import nearest
+from regard.models.vocabulary import bias_of, resized_embedding, resized_output
+
+_Model = TypeVar("_Model", bound="PreTrainedModel")
 
 #: True while `from_pretrained` builds a model: bases then get no memory before their weights come.
 _loading: contextvars.ContextVar[bool] = contextvars.ContextVar("loading", default=False)
@@ -115,23 +118,14 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             config = cls.config_class.from_pretrained(name, **where, **options)
         elif options:
             config = config.replace(**options)
-        token = _loading.set(True)
-        try:
-            model = cls(config, **arguments)
-        finally:
-            _loading.reset(token)
-        tied = load_weights(
-            model,
-            folder,
-            model.anatomy(),
-            LoadRequest(
-                initialise=model.init_module,
-                dtype=_as_dtype(dtype, config),
-                strict=strict,
-                reshape_head=ignore_mismatched_sizes or relabelled,
-            ),
+        model = _build_for_loading(cls, config, arguments)
+        request = LoadRequest(
+            initialise=model.init_module,
+            dtype=_as_dtype(dtype, config),
+            strict=strict,
+            reshape_head=ignore_mismatched_sizes or relabelled,
         )
-        if not tied:
+        if not load_weights(model, folder, model.anatomy(), request):
             model.config.tie_word_embeddings = False
         if attn_implementation is not None:
             model.set_attn_implementation(attn_implementation)
@@ -143,7 +137,8 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         self.config.architectures = [type(self).__name__]
         self.config.dtype = str(self.dtype).removeprefix("torch.")
         # The reference ties second names only in models whose word matrix is tied.
-        second = {} if self.config.tie_word_embeddings else self.anatomy().aliases
+        tied = self.config.tie_word_embeddings
+        second: Mapping[str, str] = {} if tied else self.anatomy().aliases
         save_weights(self, Path(folder), max_shard_size, second)
         self.config.save_pretrained(folder)
 
@@ -181,8 +176,8 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """
         with torch.no_grad():
             if isinstance(module, nn.Linear | nn.Embedding):
-                module.weight.normal_(0.0, getattr(self.config, "initializer_range", 0.02))
-            if isinstance(module, nn.Linear) and (bias := _bias(module)) is not None:
+                module.weight.normal_(0.0, self.config.initializer_range)
+            if isinstance(module, nn.Linear) and (bias := bias_of(module)) is not None:
                 bias.zero_()
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
@@ -235,17 +230,12 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
         if count < 1:
             raise ValueError(f"a vocabulary needs at least one token; found {count}")
-        new = nn.Embedding(count, old.embedding_dim, old.padding_idx).to(old.weight)
-        _copy_rows(self, old, new)
+        new = resized_embedding(old, count, self.init_module)
         self.set_input_embeddings(new)
         output = self.get_output_embeddings()
         if output is not None:
-            resized = nn.Linear(output.in_features, count, _bias(output) is not None).to(
-                output.weight
-            )
-            _copy_rows(self, output, resized)
-            output.weight, output.bias = resized.weight, resized.bias
-            output.out_features = count
+            resized = resized_output(output, count, self.init_module)
+            output.weight, output.bias, output.out_features = resized.weight, resized.bias, count
         self.config.vocab_size = count  # pyright: ignore[reportAttributeAccessIssue] - of every text family
         self.tie_weights()
         return new
@@ -303,6 +293,14 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         )
 
 
+def _build_for_loading(cls: type[_Model], config: Config, arguments: Mapping[str, Any]) -> _Model:
+    token = _loading.set(True)
+    try:
+        return cls(config, **arguments)
+    finally:
+        _loading.reset(token)
+
+
 def _constructor_options(cls: type[nn.Module]) -> list[str]:
     return [*inspect.signature(cls.__init__).parameters][2:]
 
@@ -316,20 +314,3 @@ def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | 
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(f"dtype {dtype!r} is not a floating type such as 'float32' or 'bfloat16'")
     return found
-
-
-def _bias(linear: nn.Linear) -> nn.Parameter | None:
-    # torch types it as never None, which it is after Linear(bias=False).
-    return dict(linear.named_parameters()).get("bias")
-
-
-def _copy_rows(
-    model: PreTrainedModel, old: nn.Embedding | nn.Linear, new: nn.Embedding | nn.Linear
-) -> None:
-    model.init_module(new)
-    kept = min(len(old.weight), len(new.weight))
-    with torch.no_grad():
-        new.weight[:kept] = old.weight[:kept]
-        if isinstance(old, nn.Linear) and isinstance(new, nn.Linear) and _bias(old) is not None:
-            new.bias[:kept] = old.bias[:kept]
-    new.weight.requires_grad_(old.weight.requires_grad)

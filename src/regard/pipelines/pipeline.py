@@ -94,21 +94,25 @@ class Pipeline:
         `forward` gets packed batches and returns one result per sequence, in their order.
         """
         for chunk in _chunks(texts, CHUNK):
-            encodings = self.tokenizer.encode_batch(
-                chunk, max_length=self.max_length, offsets=False
+            yield from self._run_chunk(chunk, forward)
+
+    def _run_chunk(
+        self, texts: list[str], forward: Callable[[TokenBatch], Sequence[Any]]
+    ) -> list[Any]:
+        encodings = self.tokenizer.encode_batch(texts, max_length=self.max_length, offsets=False)
+        batches = [*token_batches([len(each) for each in encodings], self.batch_tokens)]
+        results: list[Any] = [None] * len(texts)
+        for batch in _progress(batches, self.task):
+            packed = TokenBatch.from_sequences(
+                [encodings[i].ids for i in batch],
+                [encodings[i].type_ids for i in batch],
+                device=self.model.device,
             )
-            batches = [*token_batches([len(each) for each in encodings], self.batch_tokens)]
-            results: list[Any] = [None] * len(chunk)
             with torch.inference_mode():
-                for batch in _progress(batches, self.task):
-                    packed = TokenBatch.from_sequences(
-                        [encodings[i].ids for i in batch],
-                        [encodings[i].type_ids for i in batch],
-                        device=self.model.device,
-                    )
-                    for index, result in zip(batch, forward(packed), strict=True):
-                        results[index] = result
-            yield from results
+                answers = forward(packed)
+            for index, result in zip(batch, answers, strict=True):
+                results[index] = result
+        return results
 
 
 def answer(given: str | Iterable[str], results: Iterator[Any]) -> Any:

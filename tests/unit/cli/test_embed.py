@@ -74,6 +74,12 @@ def test_portions_of_a_stream_make_one_table(run):
     assert len({line.rindex("384") for line in lines[2:]}) == 1
 
 
+def test_table_on_a_terminal_that_knows_only_ascii(run):
+    rows = run("embed", "plain", "Żółw 日本", charset="ascii").stdout.splitlines()
+    assert "\\u65e5" in rows[-1]
+    assert rows[-1].rindex("384") == rows[-2].rindex("384")
+
+
 def test_an_empty_argument_is_a_text(run):
     assert [each["text"] for each in parsed(run("embed", "", "--json"))] == [""]
 

@@ -70,8 +70,8 @@ def test_nothing_to_compare_with(fails, run):
 
 
 def test_output_that_knows_only_ascii(run):
-    done = run("similar", "é", "日本", "--json", charset="ascii")
-    assert parsed(done)[0]["text"] == "日本"
+    done = run("similar", "a", "é 日本 😀", "--json", charset="ascii")
+    assert parsed(done)[0]["text"] == "é 日本 😀"
     assert "\\u65e5" in done.stdout
     table = run("similar", "é", "日本", charset="ascii")
     assert table.exit_code == 0
