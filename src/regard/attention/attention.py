@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from regard.attention.kernels import Kernel, sdpa
 from regard.batch import Layout
+from regard.errors import ConfigError
 
 
 class ScaledDotProduct(nn.Module):
@@ -42,7 +43,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"{heads} attention heads do not divide a width of {width}")
+            raise ConfigError(f"{heads} attention heads must divide the width, which is {width}")
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)

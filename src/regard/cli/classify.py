@@ -38,7 +38,7 @@ def classify(
         str | None,
         typer.Option(
             help="A sentence about a label, which {} stands for.",
-            show_default="This example is about {}.",
+            show_default="{}",
         ),
     ] = None,
     file: options.File = None,

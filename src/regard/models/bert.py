@@ -12,7 +12,6 @@ from torch import nn
 from regard.attention.attention import Attention
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config
-from regard.errors import ConfigError
 from regard.layers.blocks import PostNormLayer, Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.feed_forward import FeedForward
@@ -47,24 +46,13 @@ class BertConfig(Config):
     classifier_dropout: float | None = None
     pad_token_id: int | None = 0
 
-    def check(self) -> None:
-        """Also check that the heads share the width evenly."""
-        super().check()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"num_attention_heads ({self.num_attention_heads}) must divide "
-                f"hidden_size ({self.hidden_size})"
-            )
-
 
 KEYS: KeyTable = {
     "embeddings.words": "embeddings.word_embeddings",
     "embeddings.positions": "embeddings.position_embeddings",
     "embeddings.segments": "embeddings.token_type_embeddings",
     "embeddings.norm": "embeddings.LayerNorm",
-    "encoder.layers.{}.attention.query": "encoder.layer.{}.attention.self.query",
-    "encoder.layers.{}.attention.key": "encoder.layer.{}.attention.self.key",
-    "encoder.layers.{}.attention.value": "encoder.layer.{}.attention.self.value",
+    "encoder.layers.{}.attention": "encoder.layer.{}.attention.self",  # query, key, value
     "encoder.layers.{}.attention.output": "encoder.layer.{}.attention.output.dense",
     "encoder.layers.{}.attention_norm": "encoder.layer.{}.attention.output.LayerNorm",
     "encoder.layers.{}.feed_forward.up": "encoder.layer.{}.intermediate.dense",
@@ -112,13 +100,12 @@ class BertModel(BertPreTrainedModel, EncoderModel):
             norm=nn.LayerNorm(width, eps=config.layer_norm_eps),
             dropout=rate,
         )
-        self.encoder = Stack(bert_layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = Stack(_layer(config) for _ in range(config.num_hidden_layers))
         self.pooler = heads.Pooler(width) if add_pooling_layer else None
         self.post_init()
 
 
-def bert_layer(config: BertConfig) -> PostNormLayer:
-    """Return one layer of the stack."""
+def _layer(config: BertConfig) -> PostNormLayer:
     width = config.hidden_size
     return PostNormLayer(
         Attention(width, config.num_attention_heads, config.attention_probs_dropout_prob),

@@ -3,12 +3,12 @@
 import contextvars
 import inspect
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from regard.attention.attention import ScaledDotProduct
 from regard.attention.kernels import KERNELS
@@ -26,6 +26,18 @@ _Model = TypeVar("_Model", bound="PreTrainedModel")
 _loading: contextvars.ContextVar[bool] = contextvars.ContextVar("loading", default=False)
 
 
+class _WithoutValues(TorchFunctionMode):
+    """Skips random fills: on ``meta`` they do nothing, after importing a compiler for a second."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in ("normal_", "uniform_", "trunc_normal_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 class _Built(type):
     """Builds base models on ``meta`` during `from_pretrained`.
 
@@ -35,7 +47,9 @@ class _Built(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         is_base = _loading.get() and cast("type[PreTrainedModel]", cls).is_base
-        with torch.device("meta") if is_base else nullcontext():
+        if not is_base:
+            return super().__call__(*args, **kwargs)
+        with torch.device("meta"), _WithoutValues():
             return super().__call__(*args, **kwargs)
 
 

@@ -1,6 +1,6 @@
 """One vector per text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,13 +44,17 @@ class SentenceEncoder(Pipeline):
 
     def encode(self, texts: str | Iterable[str]) -> Any:
         """Return an array (texts, width), or (width,) for a single text."""
-        vectors = [*self.run(as_texts(texts), self._forward)]
+        vectors = [*self.stream(as_texts(texts))]
         if isinstance(texts, str):
             return vectors[0]
         width = self.model.get_input_embeddings().embedding_dim * len(self.pooling.modes)
         return np.stack(vectors) if vectors else np.empty((0, width), np.float32)
 
     __call__ = encode
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Any]:
+        """Yield one array (width,) per text, reading on as they are taken."""
+        return self.run(texts, self._forward)
 
     def _forward(self, batch: TokenBatch) -> Any:
         return as_numpy(self.pooling(self.model.encode(batch), batch.layout))

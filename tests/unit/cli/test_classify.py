@@ -40,7 +40,7 @@ def test_multi_label_scores_each_alone(run):
 
 def test_template(run):
     plain = parsed(run("classify", TEXTS[0], *LABELS, "--json"))
-    default = "This example is about {}."
+    default = "{}"
     assert parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", default)) == plain
     assert parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", "{}")) != plain
 
