@@ -86,8 +86,10 @@ class Config:
             if given.setdefault(field, value) != value:
                 raise ConfigError(f"{field} is given twice: {given[field]!r} and {value!r}")
         known = {field.name: field for field in _fields(type(self))}
+        floats = {n for n, hint in _annotations(type(self)).items() if float in _kinds(hint)}
         for name, field in known.items():
-            setattr(self, name, given.pop(name) if name in given else _default(field))
+            value = given.pop(name) if name in given else _default(field)
+            setattr(self, name, _as_float(value) if name in floats else value)
         for name in [*given]:
             if name in self.only:
                 self.extra[name] = given.pop(name)
@@ -95,7 +97,7 @@ class Config:
             unknown = next(iter(given))
             raise TypeError(
                 f"{type(self).__name__} has no field {unknown!r}"
-                f"{nearest(unknown, [*known, *self.aliases, *self.only, 'num_labels'])}"
+                f"{nearest(unknown, self.argument_names())}"
             )
         # Also takes torch.float16 and "torch.float16"; "auto" asks for what None does.
         dtype = None if self.dtype is None else str(self.dtype).removeprefix("torch.")
@@ -112,7 +114,9 @@ class Config:
         if "id2label" in arguments:
             arguments.pop("num_labels", None)  # old files hold both; the names are the truth
         config = cls(**arguments)
-        config.extra |= {name: v for name, v in values.items() if name not in arguments}
+        # What the constructor of a subclass works out for itself is no unknown key.
+        known = {*arguments, *vars(config)}
+        config.extra |= {name: v for name, v in values.items() if name not in known}
         return config
 
     @classmethod
@@ -133,9 +137,10 @@ class Config:
                 f"{cls.__name__} reads {cls.model_type!r}"
             )
         try:
-            return cls.from_dict(values).replace(**changes)
+            config = cls.from_dict(values)
         except ConfigError as error:
             raise ConfigError(f"{folder.path(CONFIG_FILE)}: {error}") from error
+        return config.replace(**changes) if changes else config
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""
@@ -212,6 +217,12 @@ class Config:
     __hash__ = None  # pyright: ignore[reportAssignmentType] - it can change
 
     @classmethod
+    def argument_names(cls) -> list[str]:
+        """Return every name that the constructor takes, other spellings included."""
+        fields = [*_annotations(cls), *cls._own_parameters()]
+        return [*fields, *cls.aliases, *cls.only, "num_labels", "torch_dtype"]
+
+    @classmethod
     def _own_parameters(cls) -> list[str]:
         """Return what a constructor of the subclass itself takes, beside fields."""
         parameters = inspect.signature(cls.__init__).parameters.values()
@@ -224,13 +235,16 @@ class Config:
     def _set_labels(self, count: int | None) -> None:
         if self.id2label is None and self.label2id:
             _check_type("label2id", self.label2id, dict)
-            self.id2label = {index: label for label, index in self.label2id.items()}
+            numbered = {index: label for label, index in self.label2id.items()}
+            if len(numbered) < len(self.label2id):
+                raise ConfigError("label2id gives two labels the same number")
+            self.id2label = _checked_labels(numbered, "label2id")
         if self.id2label is None:
             count = 2 if count is None else count
             _check_type("num_labels", count, int)
             _check_limits("num_labels", count)
             self.id2label = _generic_labels(count)
-        self.id2label = _checked_labels(self.id2label)
+        self.id2label = _checked_labels(self.id2label, "id2label")
         if count is not None and count != len(self.id2label):
             raise ConfigError(f"num_labels is {count}, but id2label names {len(self.id2label)}")
         # The names of the numbers are the truth; the other direction follows from them.
@@ -240,15 +254,15 @@ class Config:
         self.label2id = inverse
 
 
-def _checked_labels(given: Any) -> dict[int, str]:
+def _checked_labels(given: Any, field: str) -> dict[int, str]:
     _check_type("id2label", given, dict)
     try:
         labels = {int(index): label for index, label in given.items()}
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"id2label: the keys must be label numbers ({error})") from error
+        raise ConfigError(f"{field} must give each label its number ({error})") from error
     if sorted(labels) != [*range(len(labels))]:
         raise ConfigError(
-            f"id2label must number its labels 0 to {len(labels) - 1} without gaps; "
+            f"{field} must number its labels 0 to {len(labels) - 1} without gaps; "
             f"found {listing(map(str, sorted(labels)))}"
         )
     for index, label in labels.items():
@@ -281,10 +295,21 @@ def _annotations(cls: type[Config]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in _fields(cls)}
 
 
-def _check_type(name: str, value: object, annotation: Any) -> None:
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the plain classes that an annotation allows."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     wanted = typing.get_args(annotation) if union else (annotation,)
-    plain = tuple(typing.get_origin(one) or one for one in wanted)
+    return tuple(typing.get_origin(one) or one for one in wanted)
+
+
+def _as_float(value: Any) -> Any:
+    """Return a whole number as a float; JSON and people write 0 for 0.0."""
+    plain = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(value) if plain else value
+
+
+def _check_type(name: str, value: object, annotation: Any) -> None:
+    plain = _kinds(annotation)
     accepted = (*plain, int) if float in plain else plain
     # A bool is an int to Python, yet `hidden_size: true` is a mistake.
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in plain):

@@ -60,3 +60,11 @@ def test_no_module_imports_what_only_tests_use():
     modules, _ = modules_after(IMPORT_EVERYTHING)
     assert "regard" in modules
     assert not {"transformers", "sentence_transformers", "beartype", "hypothesis"} & modules
+
+
+def test_loading_and_encoding_do_not_import_the_compiler():
+    """One random fill on ``meta`` would import torch's compiler, a second of every cold start."""
+    code = "import regard\nregard.SentenceEncoder.from_pretrained().encode('x')\n"
+    code += "import sys\nprint('DYNAMO', 'torch._dynamo' in sys.modules)"
+    _, said = modules_after(code)
+    assert "DYNAMO False" in said

@@ -43,7 +43,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if width % heads:
-            raise ConfigError(f"{heads} attention heads must divide the width, which is {width}")
+            raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({width})")
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)

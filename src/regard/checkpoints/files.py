@@ -64,6 +64,8 @@ def find_checkpoint(
     Raises:
         CheckpointNotFoundError: `name` is a path that does not exist, or nothing has that name.
     """
+    if not str(name):
+        raise CheckpointNotFoundError("the name of a checkpoint is empty; give a folder or a name")
     folder = Path(name)
     if _there(folder, Path.is_dir):
         return CheckpointFolder(str(name), "folder", _in_folder(folder))
@@ -147,7 +149,7 @@ def _on_hub(
                 return None
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
-                f"({_first_line(error)}). {install_hint(name)}"
+                f"({_first_line(error.__cause__ or error)}). {install_hint(name)}"
             ) from error
         except errors.EntryNotFoundError:
             return None
@@ -177,5 +179,5 @@ def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> 
     return isinstance(found, str)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0]

@@ -94,6 +94,8 @@ def load_weights(
         CheckpointError: The base weights are not exactly the model's (unless ``strict=False``), or
             only half a head is there; names every tensor concerned.
     """
+    if request.dtype is not None and not request.dtype.is_floating_point:
+        raise ValueError(f"dtype {request.dtype} is not a floating type such as torch.bfloat16")
     targets = dict(model.state_dict(keep_vars=True))
     match = _match(model, targets, open_tensors(folder), anatomy)
     _judge(match, anatomy, request, folder.name)
@@ -153,7 +155,11 @@ def _todays_name(original: str, places: Mapping[str, str], anatomy: Anatomy) -> 
         today = anatomy.aliases.get(today, today)
     names = [original] if today is None else [original, today]
     spelled = (each for name in names for each in anatomy.spellings(name))
-    return next((each for each in spelled if each in places), today)
+    found = next((each for each in spelled if each in places), None)
+    if found is not None or today is None:
+        return found
+    parts = {anatomy.part(disk) for disk in places}
+    return original if anatomy.part(original) in parts else today
 
 
 def _compare_names(
@@ -207,7 +213,8 @@ def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -
         )
     for problem in problems:
         notices.warning("%s: %s", source, problem)
-    new = [*match.missing, *match.misshapen]
+    lacking = {*match.missing, *match.misshapen}
+    new = [name for name in match.places.values() if name in lacking]
     if new:
         notices.warning("%s: new and random until trained: %s", source, listing(new))
     optional = {*anatomy.optional}

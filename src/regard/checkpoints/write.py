@@ -18,6 +18,7 @@ def write_together(folder: Path, files: Mapping[str, Write], stale: Iterable[str
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as beside:
         for name, write in files.items():
             write(Path(beside) / name)
+            (Path(beside) / name).chmod(_usual_mode(Path(beside)))
         for name in stale:
             (folder / name).unlink(missing_ok=True)
         for name in files:
@@ -32,3 +33,10 @@ def write_atomically(path: Path, write: Write) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _usual_mode(folder: Path) -> int:
+    """Return the permissions that a new file gets here; the format's writer gives the owner's."""
+    probe = folder / ".mode"
+    probe.touch()
+    return probe.stat().st_mode & 0o777

@@ -7,6 +7,7 @@ takes a packed `TokenBatch`. A family's class joins a head to its base:
 
 from typing import Any, ClassVar, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -57,7 +58,10 @@ class LanguageModelHead(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = activation(config.hidden_act)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        # Tied, it never needs a matrix of its own.
+        place = "meta" if config.tie_word_embeddings else None
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, device=place)
+        self.decoder.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for each token."""

@@ -2,7 +2,8 @@
 
 import contextvars
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -17,7 +18,7 @@ from regard.checkpoints.keymap import KeyTable
 from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
 from regard.config import Config
-from regard.errors import nearest
+from regard.errors import ConfigError, nearest
 from regard.models.vocabulary import bias_of, resized_embedding, resized_output
 
 _Model = TypeVar("_Model", bound="PreTrainedModel")
@@ -128,11 +129,12 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         options = {k: v for k, v in options.items() if k not in where.keys() | arguments.keys()}
         relabelled = bool(options.keys() & {"num_labels", "id2label", "label2id"})
         folder = find_checkpoint(name, **where)
+        _check_options(cls, options)
         if config is None:
             config = cls.config_class.from_pretrained(name, **where, **options)
         elif options:
             config = config.replace(**options)
-        model = _build_for_loading(cls, config, arguments)
+        model = _build_for_loading(cls, name, config, arguments)
         request = LoadRequest(
             initialise=model.init_module,
             dtype=_as_dtype(dtype, config),
@@ -148,12 +150,11 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and the weights, as safetensors with the names of the field."""
+        # The reference ties second names only in models whose word matrix is tied.
+        second = {} if self.config.tie_word_embeddings else dict(self.anatomy().aliases)
+        save_weights(self, Path(folder), max_shard_size, second)
         self.config.architectures = [type(self).__name__]
         self.config.dtype = str(self.dtype).removeprefix("torch.")
-        # The reference ties second names only in models whose word matrix is tied.
-        tied = self.config.tie_word_embeddings
-        second: Mapping[str, str] = {} if tied else self.anatomy().aliases
-        save_weights(self, Path(folder), max_shard_size, second)
         self.config.save_pretrained(folder)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,26 +162,26 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
 
         ``return_dict=False`` gives a tuple in place of a `ModelOutput`.
         """
-        parameters = inspect.signature(self.forward).parameters
-        as_tuple = "return_dict" not in parameters and kwargs.pop("return_dict", None) is False
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            for name in kwargs:
-                if name not in parameters:
-                    raise TypeError(
-                        f"{type(self).__name__} takes no argument {name!r}"
-                        f"{nearest(name, parameters)}; it takes {', '.join(parameters)}"
-                    )
+        known, takes_any = _arguments(getattr(self.forward, "__func__", self.forward))
+        as_tuple = "return_dict" not in known and kwargs.pop("return_dict", None) is False
+        if not takes_any:
+            for name in kwargs.keys() - known:
+                raise TypeError(
+                    f"{type(self).__name__} takes no argument {name!r}{nearest(name, known)}; "
+                    f"it takes {', '.join(known)}"
+                )
         output = super().__call__(*args, **kwargs)
         return output.to_tuple() if as_tuple else output
 
     def post_init(self) -> None:
         """Initialise what is new and tie what is tied; the last line of every constructor."""
-        for module in self.modules():
-            # A base inside has done so already, by its own rules.
-            if not getattr(module, "_initialised", False):
-                self.init_module(module)
-                module._initialised = True  # pyright: ignore[reportArgumentType] - a mark, no submodule
         self.tie_weights()
+        output = self.get_output_embeddings() if self.config.tie_word_embeddings else None
+        for module in self.modules():
+            # A base inside has done so already, by its own rules; a tied output is its embeddings.
+            if not getattr(module, "_initialised", False) and module is not output:
+                self.init_module(module)
+            module._initialised = True  # pyright: ignore[reportArgumentType] - a mark, no submodule
 
     def init_module(self, module: nn.Module) -> None:
         """Fill the parameters of one module as the paper says; override for a custom scheme.
@@ -307,12 +308,34 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         )
 
 
-def _build_for_loading(cls: type[_Model], config: Config, arguments: Mapping[str, Any]) -> _Model:
+def _build_for_loading(
+    cls: type[_Model], name: str | Path, config: Config, arguments: Mapping[str, Any]
+) -> _Model:
     token = _loading.set(True)
     try:
         return cls(config, **arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
     finally:
         _loading.reset(token)
+
+
+@cache
+def _arguments(forward: Callable[..., Any]) -> tuple[dict[str, None], bool]:
+    """Return the names that `forward` takes, in order, and whether it takes any other too."""
+    parameters = inspect.signature(forward).parameters.values()
+    names = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+    return dict.fromkeys(names), any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _check_options(cls: type[PreTrainedModel], options: Mapping[str, Any]) -> None:
+    """Raise for an option that neither the configuration nor the constructor knows."""
+    known = [*cls.config_class.argument_names(), *_constructor_options(cls)]
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained has no option {name!r}{nearest(name, known)}"
+            )
 
 
 def _constructor_options(cls: type[nn.Module]) -> list[str]:
@@ -324,7 +347,7 @@ def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | 
         dtype = config.dtype
     if dtype is None or isinstance(dtype, torch.dtype):
         return dtype
-    found = getattr(torch, dtype.removeprefix("torch."), None)
+    found = getattr(torch, str(dtype).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(f"dtype {dtype!r} is not a floating type such as 'float32' or 'bfloat16'")
     return found

@@ -126,7 +126,8 @@ class AutoTokenizer:
         """Load the tokenizer of a checkpoint; see `Tokenizer.from_pretrained`.
 
         The class is the one that tokenizer_config.json names, else the one of the ``model_type`` in
-        config.json; a tokenizer.json of any other class is a plain `Tokenizer`.
+        config.json; a tokenizer.json of any other class is a plain `Tokenizer`. ``use_fast`` is
+        taken and means nothing: there is one kind of tokenizer.
 
         Raises:
             CheckpointError: The class is unknown and there is no tokenizer.json.
@@ -138,7 +139,8 @@ class AutoTokenizer:
             local_files_only=local_files_only,
             token=token,
         )
-        return _class_for(folder).from_folder(folder, overrides)
+        settings = {name: value for name, value in overrides.items() if name != "use_fast"}
+        return _class_for(folder).from_folder(folder, settings)
 
 
 def _class_for(folder: CheckpointFolder) -> type[Tokenizer]:

@@ -42,7 +42,10 @@ def test_template(run):
     plain = parsed(run("classify", TEXTS[0], *LABELS, "--json"))
     default = "{}"
     assert parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", default)) == plain
-    assert parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", "{}")) != plain
+    assert (
+        parsed(run("classify", TEXTS[0], *LABELS, "--json", "--template", "A text about {}."))
+        != plain
+    )
 
 
 def test_help_names_the_pipelines_own_template(run):
