@@ -10,10 +10,17 @@ from regard.config import Config as Config
 from regard.errors import CheckpointError as CheckpointError
 from regard.errors import CheckpointNotFoundError as CheckpointNotFoundError
 from regard.errors import ConfigError as ConfigError
+from regard.images.processor import AutoImageProcessor as AutoImageProcessor
+from regard.images.processor import DeiTImageProcessor as DeiTImageProcessor
+from regard.images.processor import ImageProcessor as ImageProcessor
 from regard.models.auto import AutoConfig as AutoConfig
 
 # models, chosen by what a checkpoint says
 from regard.models.auto import AutoModel as AutoModel
+
+# models, by family
+from regard.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
+from regard.models.auto import AutoModelForImageClassification as AutoModelForImageClassification
 from regard.models.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
 from regard.models.auto import AutoModelForMultipleChoice as AutoModelForMultipleChoice
 from regard.models.auto import (
@@ -26,8 +33,6 @@ from regard.models.auto import (
 )
 from regard.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
 from regard.models.bert import BertConfig as BertConfig
-
-# models, by family
 from regard.models.bert import BertForMaskedLM as BertForMaskedLM
 from regard.models.bert import BertForMultipleChoice as BertForMultipleChoice
 from regard.models.bert import BertForNextSentencePrediction as BertForNextSentencePrediction
@@ -37,7 +42,116 @@ from regard.models.bert import BertForSequenceClassification as BertForSequenceC
 from regard.models.bert import BertForTokenClassification as BertForTokenClassification
 from regard.models.bert import BertModel as BertModel
 from regard.models.bert import BertPreTrainedModel as BertPreTrainedModel
+from regard.models.camembert import CamembertConfig as CamembertConfig
+from regard.models.camembert import CamembertForMaskedLM as CamembertForMaskedLM
+from regard.models.camembert import CamembertForMultipleChoice as CamembertForMultipleChoice
+from regard.models.camembert import CamembertForQuestionAnswering as CamembertForQuestionAnswering
+from regard.models.camembert import (
+    CamembertForSequenceClassification as CamembertForSequenceClassification,
+)
+from regard.models.camembert import (
+    CamembertForTokenClassification as CamembertForTokenClassification,
+)
+from regard.models.camembert import CamembertModel as CamembertModel
+from regard.models.camembert import CamembertPreTrainedModel as CamembertPreTrainedModel
+from regard.models.deit import DeiTConfig as DeiTConfig
+from regard.models.deit import DeiTForImageClassification as DeiTForImageClassification
+from regard.models.deit import (
+    DeiTForImageClassificationWithTeacher as DeiTForImageClassificationWithTeacher,
+)
+from regard.models.deit import DeiTModel as DeiTModel
+from regard.models.deit import DeiTPreTrainedModel as DeiTPreTrainedModel
+from regard.models.distilbert import DistilBertConfig as DistilBertConfig
+from regard.models.distilbert import DistilBertForMaskedLM as DistilBertForMaskedLM
+from regard.models.distilbert import DistilBertForMultipleChoice as DistilBertForMultipleChoice
+from regard.models.distilbert import (
+    DistilBertForQuestionAnswering as DistilBertForQuestionAnswering,
+)
+from regard.models.distilbert import (
+    DistilBertForSequenceClassification as DistilBertForSequenceClassification,
+)
+from regard.models.distilbert import (
+    DistilBertForTokenClassification as DistilBertForTokenClassification,
+)
+from regard.models.distilbert import DistilBertModel as DistilBertModel
+from regard.models.distilbert import DistilBertPreTrainedModel as DistilBertPreTrainedModel
+from regard.models.electra import ElectraConfig as ElectraConfig
+from regard.models.electra import ElectraForMaskedLM as ElectraForMaskedLM
+from regard.models.electra import ElectraForMultipleChoice as ElectraForMultipleChoice
+from regard.models.electra import ElectraForPreTraining as ElectraForPreTraining
+from regard.models.electra import ElectraForQuestionAnswering as ElectraForQuestionAnswering
+from regard.models.electra import (
+    ElectraForSequenceClassification as ElectraForSequenceClassification,
+)
+from regard.models.electra import ElectraForTokenClassification as ElectraForTokenClassification
+from regard.models.electra import ElectraModel as ElectraModel
+from regard.models.electra import ElectraPreTrainedModel as ElectraPreTrainedModel
+from regard.models.gpt2 import GPT2Config as GPT2Config
+from regard.models.gpt2 import GPT2ForQuestionAnswering as GPT2ForQuestionAnswering
+from regard.models.gpt2 import GPT2ForSequenceClassification as GPT2ForSequenceClassification
+from regard.models.gpt2 import GPT2ForTokenClassification as GPT2ForTokenClassification
+from regard.models.gpt2 import GPT2LMHeadModel as GPT2LMHeadModel
+from regard.models.gpt2 import GPT2Model as GPT2Model
+from regard.models.gpt2 import GPT2PreTrainedModel as GPT2PreTrainedModel
+from regard.models.llama import LlamaConfig as LlamaConfig
+from regard.models.llama import LlamaForCausalLM as LlamaForCausalLM
+from regard.models.llama import LlamaForQuestionAnswering as LlamaForQuestionAnswering
+from regard.models.llama import LlamaForSequenceClassification as LlamaForSequenceClassification
+from regard.models.llama import LlamaForTokenClassification as LlamaForTokenClassification
+from regard.models.llama import LlamaModel as LlamaModel
+from regard.models.llama import LlamaPreTrainedModel as LlamaPreTrainedModel
+from regard.models.mistral import MistralConfig as MistralConfig
+from regard.models.mistral import MistralForCausalLM as MistralForCausalLM
+from regard.models.mistral import MistralForQuestionAnswering as MistralForQuestionAnswering
+from regard.models.mistral import (
+    MistralForSequenceClassification as MistralForSequenceClassification,
+)
+from regard.models.mistral import MistralForTokenClassification as MistralForTokenClassification
+from regard.models.mistral import MistralModel as MistralModel
+from regard.models.mistral import MistralPreTrainedModel as MistralPreTrainedModel
 from regard.models.model import PreTrainedModel as PreTrainedModel
+from regard.models.qwen2 import Qwen2Config as Qwen2Config
+from regard.models.qwen2 import Qwen2ForCausalLM as Qwen2ForCausalLM
+from regard.models.qwen2 import Qwen2ForQuestionAnswering as Qwen2ForQuestionAnswering
+from regard.models.qwen2 import Qwen2ForSequenceClassification as Qwen2ForSequenceClassification
+from regard.models.qwen2 import Qwen2ForTokenClassification as Qwen2ForTokenClassification
+from regard.models.qwen2 import Qwen2Model as Qwen2Model
+from regard.models.qwen2 import Qwen2PreTrainedModel as Qwen2PreTrainedModel
+from regard.models.qwen3 import Qwen3Config as Qwen3Config
+from regard.models.qwen3 import Qwen3ForCausalLM as Qwen3ForCausalLM
+from regard.models.qwen3 import Qwen3ForQuestionAnswering as Qwen3ForQuestionAnswering
+from regard.models.qwen3 import Qwen3ForSequenceClassification as Qwen3ForSequenceClassification
+from regard.models.qwen3 import Qwen3ForTokenClassification as Qwen3ForTokenClassification
+from regard.models.qwen3 import Qwen3Model as Qwen3Model
+from regard.models.qwen3 import Qwen3PreTrainedModel as Qwen3PreTrainedModel
+from regard.models.roberta import RobertaConfig as RobertaConfig
+from regard.models.roberta import RobertaForMaskedLM as RobertaForMaskedLM
+from regard.models.roberta import RobertaForMultipleChoice as RobertaForMultipleChoice
+from regard.models.roberta import RobertaForQuestionAnswering as RobertaForQuestionAnswering
+from regard.models.roberta import (
+    RobertaForSequenceClassification as RobertaForSequenceClassification,
+)
+from regard.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
+from regard.models.roberta import RobertaModel as RobertaModel
+from regard.models.roberta import RobertaPreTrainedModel as RobertaPreTrainedModel
+from regard.models.vit import ViTConfig as ViTConfig
+from regard.models.vit import ViTForImageClassification as ViTForImageClassification
+from regard.models.vit import ViTModel as ViTModel
+from regard.models.vit import ViTPreTrainedModel as ViTPreTrainedModel
+from regard.models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
+from regard.models.xlm_roberta import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
+from regard.models.xlm_roberta import XLMRobertaForMultipleChoice as XLMRobertaForMultipleChoice
+from regard.models.xlm_roberta import (
+    XLMRobertaForQuestionAnswering as XLMRobertaForQuestionAnswering,
+)
+from regard.models.xlm_roberta import (
+    XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification,
+)
+from regard.models.xlm_roberta import (
+    XLMRobertaForTokenClassification as XLMRobertaForTokenClassification,
+)
+from regard.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
+from regard.models.xlm_roberta import XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel
 
 # pipelines
 from regard.pipelines.feature_extraction import (
@@ -55,10 +169,29 @@ from regard.text.encoding import BatchEncoding as BatchEncoding
 
 # tokenizers
 from regard.text.families import AutoTokenizer as AutoTokenizer
+from regard.text.families import BartTokenizer as BartTokenizer
+from regard.text.families import BartTokenizerFast as BartTokenizerFast
 from regard.text.families import BertTokenizer as BertTokenizer
 from regard.text.families import BertTokenizerFast as BertTokenizerFast
+from regard.text.families import CamembertTokenizer as CamembertTokenizer
+from regard.text.families import CamembertTokenizerFast as CamembertTokenizerFast
+from regard.text.families import DistilBertTokenizer as DistilBertTokenizer
+from regard.text.families import DistilBertTokenizerFast as DistilBertTokenizerFast
+from regard.text.families import ElectraTokenizer as ElectraTokenizer
+from regard.text.families import ElectraTokenizerFast as ElectraTokenizerFast
+from regard.text.families import GPT2Tokenizer as GPT2Tokenizer
+from regard.text.families import GPT2TokenizerFast as GPT2TokenizerFast
+from regard.text.families import LlamaTokenizer as LlamaTokenizer
+from regard.text.families import LlamaTokenizerFast as LlamaTokenizerFast
+from regard.text.families import RobertaTokenizer as RobertaTokenizer
+from regard.text.families import RobertaTokenizerFast as RobertaTokenizerFast
+from regard.text.families import T5Tokenizer as T5Tokenizer
+from regard.text.families import T5TokenizerFast as T5TokenizerFast
+from regard.text.families import XLMRobertaTokenizer as XLMRobertaTokenizer
+from regard.text.families import XLMRobertaTokenizerFast as XLMRobertaTokenizerFast
 from regard.text.tokenizer import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from regard.text.tokenizer import Tokenizer as Tokenizer
 
+ViTImageProcessor = ImageProcessor
 PretrainedConfig = Config
 __version__: str

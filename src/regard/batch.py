@@ -6,7 +6,7 @@ attention can take each such group in one call. Padding exists only where tensor
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Self, cast
 
@@ -181,11 +181,14 @@ class TokenBatch:
                 return None
             return layout.pack(_broadcast_rows(name, padded, shape))
 
+        positions = pack("position_ids", position_ids)
+        if positions is not None:  # rotary positions are read where only the layout is known
+            layout = replace(layout, positions=positions)
         return cls(
             layout,
             None if input_ids is None else layout.pack(input_ids).long(),
             pack("token_type_ids", token_type_ids),
-            pack("position_ids", position_ids),
+            positions,
             None if inputs_embeds is None else layout.pack(inputs_embeds),
         )
 

@@ -60,6 +60,9 @@ class Config:
     #: Architecture switches of which we build one setting only: name -> that setting.
     only: ClassVar[Mapping[str, Any]] = {}
 
+    #: Fields of the family that config.json leaves out while they have their defaults.
+    unsaid: ClassVar[tuple[str, ...]] = ()
+
     architectures: list[str] | None = None
     dtype: str | None = None
     id2label: dict[int, str] | None = None
@@ -168,10 +171,14 @@ class Config:
         """Return what config.json holds: the family's fields, common ones if not the default."""
         on_disk = {field: name for name, field in self.aliases.items()}
         common = {field.name: _default(field) for field in _fields(Config)}
+        usual = {field.name: _default(field) for field in _fields(type(self))}
         values: dict[str, Any] = {"model_type": self.model_type, **self.extra}
         for name, value in vars(self).items():
-            plain = name == "extra" or (name in common and value == common[name])
-            if not plain:
+            # Left out is what no reader misses; a default that the family changed stays.
+            plain = name in usual and value == usual[name] == common.get(name, value)
+            plain = plain and (name in common or name in self.unsaid)
+            unset = value is None and usual.get(name, value) is None
+            if name != "extra" and not plain and not unset:
                 values[on_disk.get(name, name)] = value
         if self.id2label == _generic_labels(2):
             del values["id2label"], values["label2id"]

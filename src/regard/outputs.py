@@ -107,6 +107,13 @@ class MultipleChoiceModelOutput(ModelOutput):
     logits: Tensor
 
 
+class ElectraForPreTrainingOutput(ModelOutput):
+    """``logits`` (batch, length): above zero where a token looks replaced; zero at padding."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
 class NextSentencePredictorOutput(ModelOutput):
     """``logits`` (batch, 2): the second sentence follows, or is random."""
 
@@ -128,3 +135,10 @@ class PreTrainingOutput(ModelOutput):
     loss: Tensor | None = None
     prediction_logits: Tensor
     seq_relationship_logits: Tensor
+
+
+class CausalLMOutput(ModelOutput):
+    """``logits`` (batch, length, vocab_size) of the next token, zero at padding."""
+
+    loss: Tensor | None = None
+    logits: Tensor

@@ -87,3 +87,39 @@ def test_minilm_embeddings_do_not_depend_on_the_batch(batch_tokens):
         assert_near(torch.tensor(encoder.encode(text)), torch.tensor(vector))
     backwards = encoder.encode(TEXTS[::-1])[::-1]
     assert_near(torch.tensor(backwards.copy()), torch.tensor(together))
+
+
+DECODER = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 24,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("head", "config"),
+    [
+        ("GPT2LMHeadModel", regard.GPT2Config(**DECODER)),
+        ("LlamaForCausalLM", regard.LlamaConfig(**DECODER, num_key_value_heads=2)),
+        ("MistralForCausalLM", regard.MistralConfig(**DECODER, num_key_value_heads=2)),
+    ],
+)
+@pytest.mark.parametrize("left", [0, 3])
+def test_decoders_alone_padded_and_in_a_batch(head, config, left):
+    torch.manual_seed(0)
+    model = getattr(regard, head)(config).eval()
+    ids, mask = torch.randint(3, 50, (3, 15)), torch.zeros(3, 15, dtype=torch.long)
+    for row, length in enumerate((12, 5, 1)):
+        mask[row, left : left + length] = 1
+    together = model(ids, attention_mask=mask).logits
+    for row, length in enumerate((12, 5, 1)):
+        alone = model(ids[row : row + 1, left : left + length]).logits[0]
+        assert_near(together[row, left : left + length], alone)
+        # What comes later changes nothing that came before.
+        shorter = model(ids[row : row + 1, left : left + length - 1]).logits[0] if length > 1 else 0
+        assert length == 1 or (alone[:-1] - shorter).abs().max() <= TOLERANCE

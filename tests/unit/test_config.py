@@ -204,7 +204,7 @@ def test_any_config_survives_its_json(values):
 
 def test_default_common_fields_are_not_written():
     written = Wide().to_dict()
-    expected = {"model_type": "wide", "n_embd": 768, "n_layer": 12, "rate": 0.1, "names": None}
+    expected = {"model_type": "wide", "n_embd": 768, "n_layer": 12, "rate": 0.1}
     assert written == expected
     assert Wide(use_cache=False).to_dict()["use_cache"] is False
 

@@ -1,11 +1,29 @@
 """Multi-head self-attention as a module (Vaswani et al. 2017, section 3.2.2)."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.kernels import Kernel, sdpa
+from regard.attention.kernels import ALL, Kernel, Pattern, sdpa
+from regard.attention.positions import Rotary
 from regard.batch import Layout
 from regard.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How many heads an attention has, and of which size.
+
+    Attributes:
+        query: Number of query heads.
+        key: Number of key and value heads, which divides `query`; None is one for each.
+        size: Size of a head; None is the width divided by `query`.
+    """
+
+    query: int
+    key: int | None = None
+    size: int | None = None
 
 
 class ScaledDotProduct(nn.Module):
@@ -13,22 +31,25 @@ class ScaledDotProduct(nn.Module):
 
     Args:
         dropout: Probability of dropping an attention weight in training.
+        pattern: Who may attend to whom.
     """
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0, pattern: Pattern = ALL) -> None:
         super().__init__()
         self.dropout = dropout
+        self.pattern = pattern
         self.kernel: Kernel = sdpa
 
     def forward(
         self,
         query: Float[Tensor, "tokens heads head_dim"],
-        key: Float[Tensor, "tokens heads head_dim"],
-        value: Float[Tensor, "tokens heads head_dim"],
+        key: Float[Tensor, "tokens key_heads head_dim"],
+        value: Float[Tensor, "tokens key_heads head_dim"],
         layout: Layout,
     ) -> Float[Tensor, "tokens heads head_dim"]:
         """Mix `value` within each sequence of `layout`."""
-        return self.kernel(query, key, value, layout, self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        return self.kernel(query, key, value, layout, self.pattern, dropout)
 
 
 class Attention(nn.Module):
@@ -36,27 +57,55 @@ class Attention(nn.Module):
 
     Args:
         width: Size of the hidden vectors, in and out.
-        heads: Number of heads; must divide `width`.
+        heads: How many heads; a plain number must divide `width`.
         dropout: Probability of dropping an attention weight in training.
+        pattern: Who may attend to whom; the default is everyone.
+        biases: Whether query, key and value have biases, and whether the output has one.
+        rotary: Turns queries and keys by their positions, if given.
+        norms: Normalisations of each query and key head, if given (Dehghani et al. 2023, 2.1).
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int | Heads,
+        dropout: float = 0.0,
+        pattern: Pattern = ALL,
+        *,
+        biases: tuple[bool, bool] = (True, True),
+        rotary: Rotary | None = None,
+        norms: tuple[nn.Module, nn.Module] | None = None,
+    ) -> None:
         super().__init__()
-        if width % heads:
-            raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({width})")
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.mix = ScaledDotProduct(dropout)
-        self.output = nn.Linear(width, width)
+        heads = Heads(heads) if isinstance(heads, int) else heads
+        if heads.size is None and width % heads.query:
+            raise ConfigError(
+                f"num_attention_heads ({heads.query}) must divide hidden_size ({width})"
+            )
+        key_heads = heads.query if heads.key is None else heads.key
+        if heads.query % key_heads:
+            raise ConfigError(
+                f"num_key_value_heads ({key_heads}) must divide num_attention_heads ({heads.query})"
+            )
+        self.head_dim = width // heads.query if heads.size is None else heads.size
+        self.query = nn.Linear(width, heads.query * self.head_dim, bias=biases[0])
+        self.key = nn.Linear(width, key_heads * self.head_dim, bias=biases[0])
+        self.value = nn.Linear(width, key_heads * self.head_dim, bias=biases[0])
+        self.query_norm, self.key_norm = norms or (None, None)
+        self.rotary = rotary
+        self.mix = ScaledDotProduct(dropout, pattern)
+        self.output = nn.Linear(heads.query * self.head_dim, width, bias=biases[1])
 
     def forward(
         self, hidden: Float[Tensor, "tokens width"], layout: Layout
     ) -> Float[Tensor, "tokens width"]:
-        """Let each token attend to every token of its own sequence."""
+        """Let each token attend to the tokens of its own sequence that the pattern allows."""
         query, key, value = (
-            project(hidden).unflatten(-1, (self.heads, -1))
+            project(hidden).unflatten(-1, (-1, self.head_dim))
             for project in (self.query, self.key, self.value)
         )
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if self.rotary is not None:
+            query, key = self.rotary(query, layout), self.rotary(key, layout)
         return self.output(self.mix(query, key, value, layout).flatten(-2))

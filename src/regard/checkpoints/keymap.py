@@ -3,17 +3,57 @@
 A family writes one table, ``{name in memory: name on disk}``, of module or tensor paths in which
 ``{}`` stands for a layer number. The longest entry that a path begins with is the one that counts,
 and a path that no entry covers (a head of your own) keeps its name. The other direction is not
-written anywhere: it is the inverse over the tensors that a model really has.
+written anywhere: it is the inverse over the tensors that a model really has. Where a name is not
+enough, because a file holds a matrix turned or several matrices in one, a `Place` says how.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-KeyTable = Mapping[str, str]
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies on disk.
+
+    Attributes:
+        name: Its name there.
+        transposed: Whether matrices lie there as (in, out), as GPT-2's do.
+        part: Which of the equal parts of the tensor there it is, along the outputs.
+        parts: How many parts that tensor has.
+    """
+
+    name: str
+    transposed: bool = False
+    part: int = 0
+    parts: int = 1
+
+    def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of this tensor in one that is stored with that shape."""
+        turned = stored[::-1] if self.transposed else stored
+        fits = bool(turned) and turned[0] % self.parts == 0
+        return (turned[0] // self.parts, *turned[1:]) if fits else turned
+
+    def take(self, stored: Tensor) -> Tensor:
+        """Return this tensor from the one that is stored, as a view."""
+        turned = stored.t() if self.transposed and stored.dim() == 2 else stored
+        return turned.chunk(self.parts)[self.part] if self.parts > 1 else turned
+
+
+def stored_tensor(parts: Mapping[Place, Tensor]) -> Tensor:
+    """Return what is stored for all parts of one place: the inverse of `Place.take`."""
+    ordered = [parts[place] for place in sorted(parts, key=lambda place: place.part)]
+    whole = ordered[0] if len(ordered) == 1 else torch.cat(ordered)
+    turn = next(iter(parts)).transposed and whole.dim() == 2
+    return whole.t() if turn else whole
+
+
+KeyTable = Mapping[str, str | Place]
 
 #: Spellings that old or foreign files use, and what they mean; tried on every tensor name.
 _LEGACY = (
@@ -24,7 +64,9 @@ _LEGACY = (
 )
 
 #: Buffers that old files hold and no model needs: they are recomputed.
-_BUFFERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
+_BUFFERS = re.compile(
+    r"(^|\.)(embeddings\.(position_ids|token_type_ids)|attn\.(masked_)?bias|rotary_emb\.inv_freq)$"
+)
 
 
 def current_name(name: str) -> str | None:
@@ -35,7 +77,12 @@ def current_name(name: str) -> str | None:
 
 
 def disk_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Map each of `names` (tensors of `model`) to its name on disk.
+    """Map each of `names` (tensors of `model`) to its name on disk."""
+    return {name: place.name for name, place in disk_places(model, names).items()}
+
+
+def disk_places(model: nn.Module, names: Iterable[str]) -> dict[str, Place]:
+    """Map each of `names` (tensors of `model`) to its place on disk.
 
     A module with a `keys` table rules over the tensors inside it, so a model that holds another
     (a head over its base, two towers side by side) needs no table for what it holds.
@@ -43,30 +90,31 @@ def disk_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     modules = cast("list[tuple[str, nn.Module]]", [*model.named_modules()])
     tables = {path: _sorted(module) for path, module in modules if _has_keys(module)}
     inner_first = sorted(tables, key=len, reverse=True)
-    renamed: dict[str, str] = {}
+    found: dict[str, Place] = {}
     for name in names:
         path = next((p for p in inner_first if not p or name.startswith(f"{p}.")), "")
         inner = name.removeprefix(f"{path}.") if path else name
-        on_disk = _rename(inner, tables.get(path, ()))
-        renamed[name] = f"{path}.{on_disk}" if path else on_disk
-    return renamed
+        place = _place(inner, tables.get(path, ()))
+        found[name] = replace(place, name=f"{path}.{place.name}") if path else place
+    return found
 
 
 def _has_keys(module: nn.Module) -> bool:
     return isinstance(getattr(module, "keys", None), Mapping)
 
 
-def _sorted(module: nn.Module) -> tuple[tuple[str, str], ...]:
+def _sorted(module: nn.Module) -> tuple[tuple[str, str | Place], ...]:
     table: KeyTable = getattr(module, "keys")  # noqa: B009 - nn.Module types attributes as modules
     return tuple(sorted(table.items(), key=lambda entry: -len(entry[0])))
 
 
-def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
+def _place(name: str, table: tuple[tuple[str, str | Place], ...]) -> Place:
     for memory, disk in table:
         match = _pattern(memory).match(name)
         if match:
-            return disk.format(*match.groups()) + name[match.end() :]
-    return name
+            place = Place(disk) if isinstance(disk, str) else disk
+            return replace(place, name=place.name.format(*match.groups()) + name[match.end() :])
+    return Place(name)
 
 
 @cache

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.checkpoints.files import CheckpointFolder
-from regard.checkpoints.keymap import current_name, disk_names
+from regard.checkpoints.keymap import Place, current_name, disk_places
 from regard.checkpoints.tensors import StoredTensor, open_tensors
 from regard.errors import CheckpointError, listing, notices
 
@@ -67,14 +67,14 @@ class _Match:
     """Which stored tensor goes where (by name in memory), and what is left on either side.
 
     Attributes:
-        places: Name on disk, in today's spelling, to name in memory, of every tensor of the model.
+        places: Name on disk, in today's spelling, to the names in memory of what lies there.
         found: Name in memory to the tensor that goes there.
         misshapen: Name in memory to what is wrong with the tensor of that name.
         unexpected: Names on disk of tensors without a place.
         missing: First name in memory of every parameter that the file has no tensor for.
     """
 
-    places: dict[str, str]
+    places: dict[str, list[str]]
     found: dict[str, StoredTensor] = field(default_factory=dict[str, StoredTensor])
     misshapen: dict[str, str] = field(default_factory=dict[str, str])
     unexpected: list[str] = field(default_factory=list[str])
@@ -121,30 +121,40 @@ def _match(
     stored: Mapping[str, StoredTensor],
     anatomy: Anatomy,
 ) -> _Match:
-    match = _Match({disk: name for name, disk in disk_names(model, targets).items()})
+    layout = disk_places(model, targets)
+    match = _Match({place.name: [] for place in layout.values()})
+    for name, place in layout.items():
+        match.places[place.name].append(name)
     originals: dict[str, str] = {}
     # Second names come last: where they differ they count.
     for original in sorted(stored, key=lambda each: current_name(each) in anatomy.aliases):
         disk = _todays_name(original, match.places, anatomy)
-        name = match.places.get(disk or "")
-        if name is not None:
+        names = match.places.get(disk or "", [])
+        for name in names:
             if name in originals:
                 _compare_names(originals[name], original, stored, anatomy)
             originals[name] = original
-        elif disk is not None:
+        if disk is not None and not names:
             match.unexpected.append(disk)
     for name, original in originals.items():
-        wrong = _misfit(stored[original], targets[name])
+        tensor = _part(stored[original], layout[name])
+        wrong = _misfit(tensor, targets[name])
         if wrong:
             match.misshapen[name] = f"{name} {wrong}"
         else:
-            match.found[name] = stored[original]
+            match.found[name] = tensor
     groups = tie_groups(targets)
     match.missing.extend(names[0] for names in groups if not originals.keys() & {*names})
     return match
 
 
-def _todays_name(original: str, places: Mapping[str, str], anatomy: Anatomy) -> str | None:
+def _part(stored: StoredTensor, place: Place) -> StoredTensor:
+    if not place.transposed and place.parts == 1:
+        return stored
+    return StoredTensor(stored.file, place.shape(stored.shape), lambda: place.take(stored.read()))
+
+
+def _todays_name(original: str, places: Iterable[str], anatomy: Anatomy) -> str | None:
     """Return what `original` is called today, or None for a buffer that is recomputed.
 
     A name that has a place as it stands is never reinterpreted: a model of your own may well call
@@ -214,7 +224,7 @@ def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -
     for problem in problems:
         notices.warning("%s: %s", source, problem)
     lacking = {*match.missing, *match.misshapen}
-    new = [name for name in match.places.values() if name in lacking]
+    new = [name for names in match.places.values() for name in names if name in lacking]
     if new:
         notices.warning("%s: new and random until trained: %s", source, listing(new))
     optional = {*anatomy.optional}
@@ -229,7 +239,8 @@ def _inside_base(match: _Match, anatomy: Anatomy) -> list[str]:
     # Without the prefix only the name tells: it lies beside base tensors that did find a place.
     beside = {
         anatomy.part(disk)
-        for disk, name in match.places.items()
+        for disk, names in match.places.items()
+        for name in names
         if name in match.found and anatomy.required(name)
     }
     # A part that may be absent matters only to a model that was built with it.

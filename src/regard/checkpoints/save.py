@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - typed as PathLike[Unknown]
 from torch import Tensor, nn
 
-from regard.checkpoints.keymap import disk_names
+from regard.checkpoints.keymap import Place, disk_places, stored_tensor
 from regard.checkpoints.load import tie_groups
 from regard.checkpoints.tensors import SAFETENSORS
 from regard.checkpoints.write import Write, write_together
@@ -37,7 +37,10 @@ def save_weights(
     """
     targets = dict(model.state_dict(keep_vars=True))
     first = [names[0] for names in tie_groups(targets)]
-    tensors = {disk: targets[name] for name, disk in disk_names(model, first).items()}
+    parts: dict[str, dict[Place, Tensor]] = {}
+    for name, place in disk_places(model, first).items():
+        parts.setdefault(place.name, {})[place] = targets[name].detach()
+    tensors = {name: stored_tensor(each) for name, each in parts.items()}
     again = (second_names or {}).items()
     tensors |= {second: tensors[name] for second, name in again if name in tensors}
     shards = _shards(_own_memory(tensors), parse_size(max_shard_size))

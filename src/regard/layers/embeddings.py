@@ -11,9 +11,23 @@ class LearnedPositions(nn.Embedding):
     """One trained vector per position (Devlin et al. 2019, section 3.2).
 
     Args:
-        count: The longest sequence that has positions.
+        count: How many positions have a vector.
         width: Size of the vectors.
+
+    Attributes:
+        first: Number of a sequence's first position.
     """
+
+    first: int = 0
+
+    @property
+    def usable(self) -> int:
+        """How long a sequence may be."""
+        return self.num_embeddings - self.first
+
+    def number(self, batch: TokenBatch) -> Int[Tensor, " tokens"]:
+        """Return the position of each token whose caller gave none."""
+        return batch.layout.positions + self.first if self.first else batch.layout.positions
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride] - takes the batch, to name the row that is too long
         """Return the vector of each token's position."""
@@ -21,16 +35,17 @@ class LearnedPositions(nn.Embedding):
         if batch.positions is not None:
             check_ids("position", batch.positions, self.num_embeddings, layout)
             return super().forward(batch.positions)
+        positions = self.number(batch)
         # The width of the padded rows is known without asking the device.
-        if layout.columns > self.num_embeddings and layout.tokens:
-            last = int(layout.positions.argmax())
-            if int(layout.positions[last]) >= self.num_embeddings:
+        if layout.columns > self.usable and layout.tokens:
+            last = int(positions.argmax())
+            if int(positions[last]) >= self.num_embeddings:
                 raise ValueError(
                     f"the sequence at {layout.where(last)} is longer than the "
-                    f"{self.num_embeddings} positions of this model; tokenize with "
-                    f"truncation=True, max_length={self.num_embeddings}"
+                    f"{self.usable} positions of this model; tokenize with "
+                    f"truncation=True, max_length={self.usable}"
                 )
-        return super().forward(layout.positions)
+        return super().forward(positions)
 
 
 class Embeddings(nn.Module):

@@ -14,6 +14,18 @@ from regard.models.model import PreTrainedModel
 #: ``model_type`` -> the module that ends with its `Family`. A new family adds its line here.
 FAMILIES: Mapping[str, str] = {
     "bert": "regard.models.bert",
+    "camembert": "regard.models.camembert",
+    "deit": "regard.models.deit",
+    "distilbert": "regard.models.distilbert",
+    "electra": "regard.models.electra",
+    "gpt2": "regard.models.gpt2",
+    "llama": "regard.models.llama",
+    "mistral": "regard.models.mistral",
+    "qwen2": "regard.models.qwen2",
+    "qwen3": "regard.models.qwen3",
+    "roberta": "regard.models.roberta",
+    "vit": "regard.models.vit",
+    "xlm-roberta": "regard.models.xlm_roberta",
 }
 
 
@@ -79,6 +91,12 @@ class AutoModelForMaskedLM(AutoModel):
     head = "MaskedLM"
 
 
+class AutoModelForCausalLM(AutoModel):
+    """Loads a model that continues text."""
+
+    head = "CausalLM"
+
+
 class AutoModelForPreTraining(AutoModel):
     """Loads a model with the heads that it was pre-trained with."""
 
@@ -113,3 +131,9 @@ class AutoModelForNextSentencePrediction(AutoModel):
     """Loads a model that tells whether one text follows another."""
 
     head = "NextSentencePrediction"
+
+
+class AutoModelForImageClassification(AutoModel):
+    """Loads a model that labels images."""
+
+    head = "ImageClassification"

@@ -15,6 +15,7 @@ from regard.config import Config
 from regard.layers.blocks import PostNormLayer, Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.feed_forward import FeedForward
+from regard.layers.scoring import Pooler
 from regard.models import heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
@@ -100,12 +101,13 @@ class BertModel(BertPreTrainedModel, EncoderModel):
             norm=nn.LayerNorm(width, eps=config.layer_norm_eps),
             dropout=rate,
         )
-        self.encoder = Stack(_layer(config) for _ in range(config.num_hidden_layers))
-        self.pooler = heads.Pooler(width) if add_pooling_layer else None
+        self.encoder = Stack(build_layer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = Pooler(width) if add_pooling_layer else None
         self.post_init()
 
 
-def _layer(config: BertConfig) -> PostNormLayer:
+def build_layer(config: Any) -> PostNormLayer:
+    """Return a layer of the sizes that `config` gives; RoBERTa and ELECTRA have the same."""
     width = config.hidden_size
     return PostNormLayer(
         Attention(width, config.num_attention_heads, config.attention_probs_dropout_prob),

@@ -45,9 +45,11 @@ class States:
         """See who attends to whom in each layer; the kernel that computes is left alone."""
         self.attentions = ()
 
-        def see(_: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
+        def see(module: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
             query, key, _value, layout = inputs
-            self.attentions = (*(self.attentions or ()), attention_maps(query, key, layout))
+            pattern = cast("ScaledDotProduct", module).pattern
+            maps = attention_maps(query, key, layout, pattern)
+            self.attentions = (*(self.attentions or ()), maps)
 
         self.observers |= {m: see for m in model.modules() if isinstance(m, ScaledDotProduct)}
 
@@ -96,16 +98,43 @@ class TextModel(PreTrainedModel):
             yield states
 
 
-class EncoderModel(TextModel):
+class TextBase(TextModel):
+    """Base model of a family, which heads sit on: it has embeddings, and `encode` runs it."""
+
+    is_base: ClassVar[bool] = True
+
+    embeddings: nn.Module
+
+    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it encodes")
+
+    def pool(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "rows width"]:
+        """Return one vector per sequence, in the caller's order."""
+        raise ValueError(
+            f"this {type(self).__name__} has no pooler (add_pooling_layer=False, or a family "
+            "that knows none)"
+        )
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings."""
+        return cast("nn.Embedding", self.embeddings.words)
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings."""
+        self.embeddings.words = embeddings
+
+
+class EncoderModel(TextBase):
     """Base of every family's encoder: embeddings, a stack of layers, perhaps a pooler.
 
     A family sets the three in its constructor and needs no forward of its own.
     """
 
-    is_base: ClassVar[bool] = True
     optional: ClassVar[tuple[str, ...]] = ("pooler",)
 
-    embeddings: nn.Module
     encoder: Stack
     pooler: nn.Module | None
 
@@ -116,10 +145,8 @@ class EncoderModel(TextModel):
     def pool(
         self, hidden: Float[Tensor, "tokens width"], layout: Layout
     ) -> Float[Tensor, "rows width"]:
-        """Return one vector per sequence, in the caller's order."""
-        if self.pooler is None:
-            raise ValueError(f"this {type(self).__name__} was built with add_pooling_layer=False")
-        return self.pooler(hidden, layout)
+        """Return what the pooler makes of each sequence, in the caller's order."""
+        return super().pool(hidden, layout) if self.pooler is None else self.pooler(hidden, layout)
 
     def forward(
         self,
@@ -142,11 +169,3 @@ class EncoderModel(TextModel):
             hidden_states=states.hidden_states,
             attentions=states.attentions,
         )
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Return the word embeddings."""
-        return cast("nn.Embedding", self.embeddings.words)
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the word embeddings."""
-        self.embeddings.words = embeddings

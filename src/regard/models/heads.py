@@ -7,13 +7,12 @@ takes a packed `TokenBatch`. A family's class joins a head to its base:
 
 from typing import Any, ClassVar, cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
-from regard.layers.activations import activation
-from regard.models.encoder import EncoderModel, TextModel
+from regard.layers.scoring import LanguageModelHead, first_token
+from regard.models.encoder import TextBase, TextModel
 from regard.models.losses import classification_loss, sequence_loss, span_loss, token_loss
 from regard.outputs import (
     MaskedLMOutput,
@@ -27,66 +26,45 @@ from regard.outputs import (
 )
 
 
-class Pooler(nn.Module):
-    """``tanh(dense(first token))`` (Devlin et al. 2019, section 3.2: the vector C).
-
-    Args:
-        width: Size of the hidden vectors, in and out.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, width)
-
-    def forward(
-        self, hidden: Float[Tensor, "tokens width"], layout: Layout
-    ) -> Float[Tensor, "rows width"]:
-        """Return one vector per sequence, in the caller's order."""
-        first = layout.reduce(hidden, lambda tokens: tokens[:, 0])
-        return self.dense(first).tanh()
-
-
-class LanguageModelHead(nn.Module):
-    """Transform, normalise, and score every word of the vocabulary.
-
-    Args:
-        config: Gives the sizes and the activation.
-    """
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = activation(config.hidden_act)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        # Tied, it never needs a matrix of its own.
-        place = "meta" if config.tie_word_embeddings else None
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, device=place)
-        self.decoder.bias = nn.Parameter(torch.zeros(config.vocab_size))
-
-    def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
-        """Return one score per word for each token."""
-        return self.decoder(self.norm(self.activation(self.dense(hidden))))
-
-
 class EncoderHead(TextModel):
-    """A head over a family's encoder, which lies under the family's prefix (``model.bert``)."""
+    """A head over a family's encoder, which lies under the family's prefix (``model.bert``).
+
+    What families do each in their own way is a ``build_...`` or ``dropout_...`` method, which they
+    override.
+
+    Attributes:
+        pooled: Whether the head reads the base's pooler; else a head over whole texts reads the
+            first token.
+    """
 
     pooled: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.add_module(self.base_model_prefix, self.build_base(config, self.pooled))
-        rate = config.classifier_dropout
-        self.dropout = nn.Dropout(config.hidden_dropout_prob if rate is None else rate)
+        self.dropout = nn.Dropout(self.dropout_rate(config))
 
-    def build_base(self, config: Any, pooled: bool) -> EncoderModel:
+    def build_base(self, config: Any, pooled: bool) -> TextBase:
         """Return the family's base model, with a pooler if this head reads one."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its base model is")
 
+    def dropout_rate(self, config: Any) -> float:
+        """Return the probability of dropping an element of what the head reads, in training."""
+        rate = config.classifier_dropout
+        return config.hidden_dropout_prob if rate is None else rate
+
+    def build_classifier(self, config: Any, classes: int) -> nn.Module:
+        """Return the map from a text's vector to scores."""
+        return nn.Linear(config.hidden_size, classes)
+
+    def build_predictions(self, config: Any) -> LanguageModelHead:
+        """Return the map from tokens to words."""
+        return language_model_head(config, config.hidden_act)
+
     @property
-    def base_model(self) -> EncoderModel:
-        """The family's encoder."""
-        return cast("EncoderModel", self.get_submodule(self.base_model_prefix))
+    def base_model(self) -> TextBase:
+        """The family's base model."""
+        return cast("TextBase", self.get_submodule(self.base_model_prefix))
 
     def logits(self, batch: TokenBatch) -> Any:
         """Return the scores of a packed batch."""
@@ -116,8 +94,8 @@ class EncoderHead(TextModel):
 
     def pooled_hidden(self, batch: TokenBatch) -> Float[Tensor, "rows width"]:
         """Return one vector per sequence, after dropout."""
-        pooled = self.base_model.pool(self.hidden(batch), batch.layout)
-        return self.dropout(pooled)
+        pool = self.base_model.pool if self.pooled else first_token
+        return self.dropout(pool(self.hidden(batch), batch.layout))
 
 
 class LabelledHead(EncoderHead):
@@ -146,7 +124,7 @@ class SequenceClassification(LabelledHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = self.build_classifier(config, config.num_labels)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows labels"]:
@@ -189,9 +167,13 @@ class QuestionAnswering(EncoderHead):
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
+    def dropout_rate(self, config: Any) -> float:
+        """Return 0: what is read drops nothing."""
+        return 0.0
+
     def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens 2"]:
         """Return a start score and an end score for each packed token."""
-        return self.qa_outputs(self.hidden(batch))
+        return self.qa_outputs(self.dropout(self.hidden(batch)))
 
     def forward(
         self,
@@ -226,7 +208,7 @@ class MultipleChoice(LabelledHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = self.build_classifier(config, 1)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows 1"]:
@@ -269,7 +251,7 @@ class MaskedLM(LabelledHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.predictions = LanguageModelHead(config)
+        self.predictions = self.build_predictions(config)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -316,7 +298,7 @@ class PreTraining(EncoderHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.predictions = LanguageModelHead(config)
+        self.predictions = self.build_predictions(config)
         self.next_sentence = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -361,6 +343,12 @@ class PreTraining(EncoderHead):
         return PreTrainingOutput(
             loss=loss, prediction_logits=layout.pad(words), seq_relationship_logits=follows
         )
+
+
+def language_model_head(config: Any, act: str, inner: int | None = None) -> LanguageModelHead:
+    """Return the map from tokens to words of the sizes that `config` gives."""
+    sizes = (config.hidden_size, config.vocab_size, act, config.layer_norm_eps)
+    return LanguageModelHead(*sizes, inner=inner, tied=config.tie_word_embeddings)
 
 
 def _both(**labels: Tensor | None) -> tuple[Tensor, Tensor] | None:

@@ -59,16 +59,25 @@ def token_loss(
         layout: How the tokens lie in the caller's rows.
         name: What to call the labels in messages.
     """
-    wanted = (len(layout.lengths), layout.columns)
-    if tuple(labels.shape) != wanted:
-        raise ValueError(
-            f"{name} must have one label per token, shape {wanted}; found {tuple(labels.shape)}"
-        )
-    packed = layout.pack(labels)
+    packed = _pack_labels(labels, layout, name)
     bad = _outside(packed, logits.shape[1])
     if bad is not None:
         raise ValueError(_label_error(name, layout.where(bad), int(packed[bad]), logits))
     return _cross_entropy(logits, packed)
+
+
+def detection_loss(
+    logits: Float[Tensor, " tokens"], labels: Tensor, layout: Layout, name: str
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy with a label 0 or 1 per token; arguments as in `token_loss`."""
+    packed = _pack_labels(labels, layout, name)
+    bad = _outside(packed.long(), 2)
+    if bad is not None:
+        found = packed[bad].item()
+        raise ValueError(f"{name}: {layout.where(bad)} has label {found}; it must be 0 or 1")
+    counted = packed != IGNORED
+    losses = F.binary_cross_entropy_with_logits(logits, packed.to(logits.dtype), reduction="none")
+    return (losses * counted).sum() / counted.sum().clamp(min=1)
 
 
 def span_loss(
@@ -103,6 +112,15 @@ def _position_loss(logits: Tensor, positions: Tensor, name: str) -> Tensor:
             f"{name} of example {bad} is {int(positions[bad])}, which is no token of its text"
         )
     return _cross_entropy(logits, positions)
+
+
+def _pack_labels(labels: Tensor, layout: Layout, name: str) -> Tensor:
+    wanted = (len(layout.lengths), layout.columns)
+    if tuple(labels.shape) != wanted:
+        raise ValueError(
+            f"{name} must have one label per token, shape {wanted}; found {tuple(labels.shape)}"
+        )
+    return layout.pack(labels)
 
 
 def _problem_type(logits: Tensor, labels: Tensor) -> str:

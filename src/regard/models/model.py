@@ -2,7 +2,8 @@
 
 import contextvars
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -19,6 +20,7 @@ from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
 from regard.config import Config
 from regard.errors import ConfigError, nearest
+from regard.layers.norms import RMSNorm
 from regard.models.vocabulary import bias_of, resized_embedding, resized_output
 
 _Model = TypeVar("_Model", bound="PreTrainedModel")
@@ -39,6 +41,19 @@ class _WithoutValues(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@contextmanager
+def without_memory() -> Generator[None]:
+    """Build what is made in the block on ``meta`` while a checkpoint is loaded, else as always.
+
+    For parts that every checkpoint has: bases, and the output map of a language model.
+    """
+    if not _loading.get():
+        yield
+        return
+    with torch.device("meta"), _WithoutValues():
+        yield
+
+
 class _Built(type):
     """Builds base models on ``meta`` during `from_pretrained`.
 
@@ -48,9 +63,7 @@ class _Built(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         is_base = _loading.get() and cast("type[PreTrainedModel]", cls).is_base
-        if not is_base:
-            return super().__call__(*args, **kwargs)
-        with torch.device("meta"), _WithoutValues():
+        with without_memory() if is_base else nullcontext():
             return super().__call__(*args, **kwargs)
 
 
@@ -178,8 +191,10 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         self.tie_weights()
         output = self.get_output_embeddings() if self.config.tie_word_embeddings else None
         for module in self.modules():
-            # A base inside has done so already, by its own rules; a tied output is its embeddings.
-            if not getattr(module, "_initialised", False) and module is not output:
+            # A base inside has done so already, by its own rules; a tied output is its embeddings;
+            # what has no memory yet is filled when the checkpoint is read.
+            done = getattr(module, "_initialised", False) or module is output
+            if not done and not any(p.is_meta for p in module.parameters(recurse=False)):
                 self.init_module(module)
             module._initialised = True  # pyright: ignore[reportArgumentType] - a mark, no submodule
 
@@ -196,7 +211,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
                 bias.zero_()
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
-            if isinstance(module, nn.LayerNorm):
+            if isinstance(module, nn.LayerNorm | RMSNorm):
                 module.reset_parameters()
 
     def tie_weights(self) -> None:

@@ -1,4 +1,4 @@
-"""A tokenizer's files: tokenizer.json, vocab.txt and the JSON files beside them, in and out."""
+"""A tokenizer's files: tokenizer.json, vocabularies and the JSON files beside them, in and out."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers.models import WordLevel, WordPiece
 
-from regard.checkpoints.files import CheckpointFolder
+from regard.checkpoints.files import CheckpointFolder, read_json_object
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing
 from regard.text.vocabulary import SPECIAL_TOKENS, special
 
@@ -21,6 +21,8 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 VOCAB_FILE = "vocab.txt"
+NUMBERS_FILE = "vocab.json"
+MERGES_FILE = "merges.txt"
 
 
 def read_rust(path: str | Path) -> RustTokenizer:
@@ -53,22 +55,8 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
     Raises:
         CheckpointError: The file is not there, empty, not UTF-8, or names a token twice.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; load it with from_pretrained({str(path)!r})")
-    if not path.is_file():
-        raise CheckpointNotFoundError(f"{path}: there is no such file")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
-    if text.startswith("\ufeff"):
-        raise CheckpointError(
-            f"{path}: starts with a byte order mark; save it as UTF-8 without one"
-        )
-    # Only \n and \r\n end a line: some vocabularies hold the other line separators as tokens. The
-    # blanks that editors leave go, unless they are the token.
-    lines = [line.rstrip() or line.rstrip("\r") for line in text.split("\n")]
+    # The blanks that editors leave at the ends of lines go, unless they are the token.
+    lines = [line.rstrip() or line.rstrip("\r") for line in _lines(path)]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -80,6 +68,43 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
             f"numbers are ambiguous; leave one line for each"
         )
     return {token: number for number, token in enumerate(lines)}
+
+
+def read_numbers(path: str | Path) -> dict[str, int]:
+    """Return the tokens of a vocab.json and their numbers.
+
+    Raises:
+        CheckpointError: The file is not there or holds something else.
+    """
+    _check_file(path)
+    numbers = read_json_object(Path(path))
+    for token, number in numbers.items():
+        if type(number) is not int or number < 0:
+            raise CheckpointError(
+                f"{path}: the token {token!r} has {number!r} where its number should be"
+            )
+    if not numbers:
+        raise CheckpointError(f"{path}: is empty; wanted the numbers of tokens")
+    return numbers
+
+
+def read_merges(path: str | Path) -> list[tuple[str, str]]:
+    """Return the merges of a merges.txt in order.
+
+    Raises:
+        CheckpointError: The file is not there, not UTF-8, or has a line that is no merge.
+    """
+    merges: list[tuple[str, str]] = []
+    for number, line in enumerate(_lines(path), 1):
+        text = line.rstrip("\r")
+        # The programs that wrote these files first put their version here.
+        if not text or (number == 1 and text.startswith("#version")):
+            continue
+        parts = text.split(" ")
+        if len(parts) != 2 or not all(parts):
+            raise CheckpointError(f"{path}: line {number} is {text!r}; wanted two tokens")
+        merges.append((parts[0], parts[1]))
+    return merges
 
 
 def read_config(folder: CheckpointFolder, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +164,29 @@ def add_saved_tokens(
                 f"{folder.name}: the added token {token.content!r} has the number {number} in "
                 f"{CONFIG_FILE} or {ADDED_FILE}, but gets {found} after this vocabulary"
             )
+
+
+def _check_file(path: str | Path) -> None:
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; load it with from_pretrained({str(path)!r})")
+    if not path.is_file():
+        raise CheckpointNotFoundError(f"{path}: there is no such file")
+
+
+def _lines(path: str | Path) -> list[str]:
+    """Return the lines of a text file; each may still end with the blanks that editors leave."""
+    _check_file(path)
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    if text.startswith("\ufeff"):
+        raise CheckpointError(
+            f"{path}: starts with a byte order mark; save it as UTF-8 without one"
+        )
+    # Only \n and \r\n end a line: some vocabularies hold the other line separators as tokens.
+    return text.split("\n")
 
 
 def vocabulary_lines(rust: RustTokenizer) -> str | None:

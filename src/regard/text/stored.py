@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint
@@ -30,7 +31,8 @@ class StoredTokenizer(Vocabulary):
 
     #: What the class returns unless its configuration says otherwise, and the tokens it expects.
     default_input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
-    default_special_tokens: ClassVar[Mapping[str, str]] = {}
+    default_special_tokens: ClassVar[Mapping[str, str | AddedToken]] = {}
+    default_padding_side: ClassVar[str] = "right"
     #: What may be given to `from_pretrained` and to the constructor, and stands in the file.
     setting_names: ClassVar[tuple[str, ...]] = (
         *SPECIAL_TOKENS,
@@ -64,7 +66,7 @@ class StoredTokenizer(Vocabulary):
 
     def _set_up(self, rust: RustTokenizer, config: Mapping[str, Any], owner: str) -> None:
         """Fill in a new tokenizer; `owner` is what errors name."""
-        merged = call_defaults(rust) | dict(self.default_special_tokens) | dict(config)
+        merged: dict[str, Any] = {**call_defaults(rust), **self.default_special_tokens, **config}
         Vocabulary.__init__(
             self, rust, files.read_named(merged, owner), files.read_extra(merged, owner)
         )
@@ -73,7 +75,8 @@ class StoredTokenizer(Vocabulary):
             raise CheckpointError(f"{owner}: model_max_length={limit!r}; wanted a number")
         self.config = dict(config)
         self.model_max_length = NO_LIMIT if limit is None else int(min(limit, NO_LIMIT))
-        self.padding_side = check_side("padding_side", merged.get("padding_side", "right"))
+        side = merged.get("padding_side", self.default_padding_side)
+        self.padding_side = check_side("padding_side", side)
         self.truncation_side = check_side("truncation_side", merged.get("truncation_side", "right"))
         self.model_input_names = list(merged.get("model_input_names") or self.default_input_names)
         self.clean_up_tokenization_spaces = bool(merged.get("clean_up_tokenization_spaces"))
@@ -151,10 +154,13 @@ class StoredTokenizer(Vocabulary):
                 {k: v for k, v in self._saved_special_tokens().items() if v is not None}
             ),
         }
-        lines = files.vocabulary_lines(self.backend_tokenizer)
-        if lines is not None:
-            texts[files.VOCAB_FILE] = lines
+        texts |= self._vocabulary_files(texts[files.TOKENIZER_FILE])
         return files.write_files(Path(save_directory), texts)
+
+    def _vocabulary_files(self, tokenizer_json: str) -> dict[str, str]:
+        """Return the older files that hold what `tokenizer_json` holds, by name."""
+        lines = files.vocabulary_lines(self.backend_tokenizer)
+        return {} if lines is None else {files.VOCAB_FILE: lines}
 
     def _saved_special_tokens(self) -> dict[str, Any]:
         # A token that the class expects and that was unset is said to be unset.

@@ -13,7 +13,7 @@ class Layer(nn.Module):
 
 
 class Base(nn.Module):
-    keys = {  # noqa: RUF012 - as families write it
+    keys = {
         "layers.{}.up": "h.{}.c_fc",
         "layers.{}.up.bias": "bias_of.{}",
         "words": "wte",
@@ -27,7 +27,7 @@ class Base(nn.Module):
 
 
 class Head(nn.Module):
-    keys = {"score": "lm_head"}  # noqa: RUF012 - as families write it
+    keys = {"score": "lm_head"}
 
     def __init__(self):
         super().__init__()

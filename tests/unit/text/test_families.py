@@ -5,7 +5,14 @@ import pytest
 
 from regard.errors import CheckpointError, ConfigError
 from regard.text import AutoTokenizer, BertTokenizer, BertTokenizerFast, Tokenizer
-from regard.text.families import FAMILIES
+from regard.text.families import (
+    FAMILIES,
+    DistilBertTokenizer,
+    DistilBertTokenizerFast,
+    ElectraTokenizer,
+    ElectraTokenizerFast,
+)
+from regard.text.families.auto import CLASSES
 
 
 def test_a_file_by_position_and_by_name(vocab_file: Path):
@@ -71,7 +78,7 @@ def test_tokenizer_json_counts_where_the_configuration_is_silent(vocab_file: Pat
 def test_auto_needs_a_known_family_or_tokenizer_json(vocab_file: Path):
     folder = vocab_file.parent
     with pytest.raises(
-        CheckpointError, match=r"no tokenizer.json, and no known model_type; .* are bert"
+        CheckpointError, match=r"no tokenizer.json, and no known model_type; .* are bart, bert"
     ):
         AutoTokenizer.from_pretrained(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
@@ -85,6 +92,37 @@ def test_auto_needs_a_known_family_or_tokenizer_json(vocab_file: Path):
     plain = AutoTokenizer.from_pretrained(folder / "whole")
     assert type(plain) is Tokenizer
     assert plain.model_input_names == ["input_ids", "attention_mask"]
+
+
+@pytest.mark.parametrize("fast", ["", "Fast"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_folder_names_its_class(vocab_file: Path, tmp_path: Path, name: str, fast: str):
+    folder = tmp_path / "saved"
+    BertTokenizer(vocab_file).save_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name + fast}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(tokenizer) is CLASSES[name]
+    assert tokenizer.tokenize("the fox") == ["the", "fox"]
+
+
+def test_the_model_may_name_the_class(vocab_file: Path):
+    config = {"model_type": "roberta", "tokenizer_class": "BertTokenizerFast"}
+    (vocab_file.parent / "config.json").write_text(json.dumps(config))
+    assert type(AutoTokenizer.from_pretrained(vocab_file.parent)) is BertTokenizer
+
+
+def test_models_without_segments_get_none(vocab_file: Path):
+    """The reference returns segments where only config.json says that this is a DistilBERT."""
+    config = vocab_file.parent / "config.json"
+    config.write_text(json.dumps({"model_type": "distilbert"}))
+    tokenizer = AutoTokenizer.from_pretrained(vocab_file.parent)
+    assert type(tokenizer) is DistilBertTokenizer is DistilBertTokenizerFast
+    assert list(tokenizer("the fox")) == ["input_ids", "attention_mask"]
+    config.write_text(json.dumps({"model_type": "electra"}))
+    electra = AutoTokenizer.from_pretrained(vocab_file.parent)
+    assert type(electra) is ElectraTokenizer is ElectraTokenizerFast is BertTokenizer
+    assert list(electra("the fox")) == ["input_ids", "token_type_ids", "attention_mask"]
 
 
 def test_every_family_is_a_tokenizer():

@@ -1,0 +1,153 @@
+"""Rotary positions: queries and keys turned by angles that grow with the position."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.batch import Layout
+from regard.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """Angle per position of each pair of dimensions, and a factor on what is turned.
+
+    Attributes:
+        inverse: (head_dim / 2,) radians per position.
+        factor: Factor of the turned vectors (yarn's attention factor), 1 for all other kinds.
+    """
+
+    inverse: Float[Tensor, " half"]
+    factor: float = 1.0
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding (Su et al. 2021, section 3.4.2), first half with second half.
+
+    Args:
+        head_dim: Size of a head; even.
+        theta: Base of the frequencies.
+        scaling: ``rope_scaling`` of a configuration, or None: ``rope_type`` (``"linear"``,
+            ``"dynamic"``, ``"yarn"``, ``"llama3"``) with that kind's own numbers.
+        max_positions: The longest sequence that the model was trained on.
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        theta: float,
+        scaling: Mapping[str, Any] | None = None,
+        max_positions: int = 2048,
+    ) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ConfigError(f"rotary positions need an even head size; found {head_dim}")
+        self.head_dim, self.theta, self.max_positions = head_dim, theta, max_positions
+        self.scaling = dict(scaling or {})
+        self.kind = str(self.scaling.get("rope_type") or self.scaling.get("type") or "default")
+        if self.kind not in SCALINGS:
+            raise ConfigError(
+                f"unknown rope_type {self.kind!r}{nearest(self.kind, SCALINGS)}; "
+                f"known: {', '.join(SCALINGS)}"
+            )
+        self.frequencies(1)  # a missing number shows now, not at the first call
+
+    def frequencies(self, length: int) -> Frequencies:
+        """Return the frequencies for sequences of at most `length` tokens."""
+        try:
+            return SCALINGS[self.kind](self, length)
+        except KeyError as error:
+            raise ConfigError(f"rope_scaling of type {self.kind!r} lacks {error}") from error
+
+    def forward(
+        self, vectors: Float[Tensor, "tokens heads head_dim"], layout: Layout
+    ) -> Float[Tensor, "tokens heads head_dim"]:
+        """Turn queries or keys by their positions; angles are computed in fp32."""
+        found = self.frequencies(layout.columns)
+        angles = layout.positions[:, None].float() * found.inverse.to(vectors.device)
+        turn = torch.cat([angles, angles], -1)[:, None]
+        cos, sin = turn.cos() * found.factor, turn.sin() * found.factor
+        first, second = vectors.chunk(2, -1)
+        turned = torch.cat([-second, first], -1)
+        return vectors * cos.to(vectors.dtype) + turned * sin.to(vectors.dtype)
+
+
+def _plain(head_dim: int, theta: float) -> Tensor:
+    # On the processor even while a model is built on meta: these are constants, not weights.
+    steps = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu")
+    return 1.0 / theta ** (steps / head_dim)
+
+
+def _default(rotary: Rotary, length: int) -> Frequencies:
+    return Frequencies(_plain(rotary.head_dim, rotary.theta))
+
+
+def _linear(rotary: Rotary, length: int) -> Frequencies:
+    """Positions divided by a factor (Chen et al. 2023, section 2.3)."""
+    return Frequencies(_plain(rotary.head_dim, rotary.theta) / rotary.scaling["factor"])
+
+
+def _dynamic(rotary: Rotary, length: int) -> Frequencies:
+    """A base that grows with the length beyond what was trained (NTK-aware scaling)."""
+    factor, trained = rotary.scaling["factor"], rotary.max_positions
+    longest = max(length, trained)
+    power = rotary.head_dim / (rotary.head_dim - 2)
+    theta = rotary.theta * ((factor * longest / trained) - (factor - 1)) ** power
+    return Frequencies(_plain(rotary.head_dim, theta))
+
+
+def _yarn(rotary: Rotary, length: int) -> Frequencies:
+    """Low frequencies interpolated, high ones kept, a ramp between (Peng et al. 2023, 3.2)."""
+    given, head_dim, theta = rotary.scaling, rotary.head_dim, rotary.theta
+    factor = given["factor"]
+    trained = given.get("original_max_position_embeddings") or rotary.max_positions
+
+    def dimension(turns: float | int) -> float:
+        """Return which pair of dimensions makes so many turns over the trained length."""
+        return head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low = dimension(given.get("beta_fast") or 32)
+    high = dimension(given.get("beta_slow") or 1)
+    if given.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, head_dim - 1)
+    place = torch.arange(head_dim // 2, dtype=torch.float32, device="cpu")
+    ramp = ((place - low) / ((high - low) or 0.001)).clamp(0, 1)
+    plain = _plain(head_dim, theta)
+    inverse = plain / factor * ramp + plain * (1 - ramp)
+    return Frequencies(inverse, _yarn_factor(given, factor))
+
+
+def _yarn_factor(given: Mapping[str, Any], factor: float | int) -> float | int:
+    def scale(by: float | int) -> float:
+        return 1.0 if factor <= 1 else 0.1 * by * math.log(factor) + 1.0
+
+    if given.get("attention_factor") is not None:
+        return given["attention_factor"]
+    if given.get("mscale") and given.get("mscale_all_dim"):
+        return scale(given["mscale"]) / scale(given["mscale_all_dim"])
+    return scale(1.0)
+
+
+def _llama3(rotary: Rotary, length: int) -> Frequencies:
+    """Long waves divided, short ones kept, a blend between (Llama 3.1, model card)."""
+    given = rotary.scaling
+    plain = _plain(rotary.head_dim, rotary.theta)
+    low, high = given["low_freq_factor"], given["high_freq_factor"]
+    waves_in_context = given["original_max_position_embeddings"] * plain / (2 * math.pi)
+    blend = ((waves_in_context - low) / (high - low)).clamp(0, 1)
+    return Frequencies((1 - blend) * plain / given["factor"] + blend * plain)
+
+
+SCALINGS: Mapping[str, Callable[[Rotary, int], Frequencies]] = {
+    "default": _default,
+    "linear": _linear,
+    "dynamic": _dynamic,
+    "yarn": _yarn,
+    "llama3": _llama3,
+}

@@ -1,0 +1,29 @@
+"""Normalisations that torch has not, or not with the numbers of the checkpoints."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """``weight * x / rms(x)`` (Zhang and Sennrich 2019, section 4), computed in fp32.
+
+    Args:
+        width: Size of the last dimension.
+        eps: Added to the mean square.
+    """
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def reset_parameters(self) -> None:
+        """Set the weights to one."""
+        nn.init.ones_(self.weight)
+
+    def forward(self, hidden: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens width"]:
+        """Normalise the last dimension."""
+        exact = hidden.float()
+        exact = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * exact.to(hidden.dtype)

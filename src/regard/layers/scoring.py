@@ -1,0 +1,90 @@
+"""From hidden vectors to scores: the modules that task heads are made of."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.batch import Layout
+from regard.layers.activations import activation
+
+
+def first_token(
+    hidden: Float[Tensor, "tokens width"], layout: Layout
+) -> Float[Tensor, "rows width"]:
+    """Return the vector of each sequence's first token, in the caller's order."""
+    return layout.reduce(hidden, lambda tokens: tokens[:, 0])
+
+
+class Pooler(nn.Module):
+    """``tanh(dense(first token))`` (Devlin et al. 2019, section 3.2: the vector C).
+
+    Args:
+        width: Size of the hidden vectors, in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "rows width"]:
+        """Return one vector per sequence, in the caller's order."""
+        return self.dense(first_token(hidden, layout)).tanh()
+
+
+class Classifier(nn.Module):
+    """``output(dropout(activation(dense(x))))``: a classifier with a hidden layer.
+
+    Args:
+        width: Size of the vectors.
+        classes: Number of scores.
+        act: Name of the activation, see `regard.layers.activations`.
+        dropout: Probability of dropping an element of the hidden layer in training.
+    """
+
+    def __init__(self, width: int, classes: int, act: str, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.activation = activation(act)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, classes)
+
+    def forward(self, x: Float[Tensor, "count width"]) -> Float[Tensor, "count classes"]:
+        """Score each vector, of a text or of a token."""
+        return self.output(self.dropout(self.activation(self.dense(x))))
+
+
+class LanguageModelHead(nn.Module):
+    """Transform, normalise, and score every word of the vocabulary.
+
+    Args:
+        width: Size of the hidden vectors.
+        vocabulary: Number of words.
+        act: Name of the activation, see `regard.layers.activations`.
+        eps: Of the normalisation.
+        inner: Size of the word vectors; None for `width`.
+        tied: Whether the model sets the matrix of `decoder`, so that it never needs one of its own.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        vocabulary: int,
+        act: str,
+        eps: float,
+        *,
+        inner: int | None = None,
+        tied: bool = True,
+    ) -> None:
+        super().__init__()
+        inner = width if inner is None else inner
+        self.dense = nn.Linear(width, inner)
+        self.activation = activation(act)
+        self.norm = nn.LayerNorm(inner, eps=eps)
+        self.decoder = nn.Linear(inner, vocabulary, device="meta" if tied else None)
+        self.decoder.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for each token."""
+        return self.decoder(self.norm(self.activation(self.dense(hidden))))

@@ -1,0 +1,218 @@
+"""Vision Transformer (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929).
+
+An image is cut into square patches, each mapped to a vector; a class token stands before them and
+learned positions are added; a stack of pre-norm layers in which every patch attends to every other,
+and a last norm.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.attention.attention import Attention
+from regard.batch import Layout
+from regard.checkpoints.keymap import KeyTable
+from regard.config import Config
+from regard.errors import ConfigError
+from regard.layers.activations import activation
+from regard.layers.blocks import PreNormLayer, Stack
+from regard.layers.feed_forward import FeedForward
+from regard.models import vision
+from regard.models.family import Family
+from regard.models.model import PreTrainedModel
+
+
+class ViTConfig(Config):
+    """Sizes and rates of a Vision Transformer; the defaults are ViT-base with patches of 16."""
+
+    model_type = "vit"
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    image_size: vision.Size = 224
+    patch_size: vision.Size = 16
+    num_channels: int = 3
+    qkv_bias: bool = True
+    encoder_stride: int = 16
+    pooler_output_size: int | None = None
+    pooler_act: str = "tanh"
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a value that cannot be built."""
+        super().check()
+        for name in ("num_channels", "pooler_output_size"):
+            if vars(self)[name] is not None and vars(self)[name] < 1:
+                raise ConfigError(f"{name} is {vars(self)[name]}; it must be at least 1")
+        if min(self.grid) < 1:
+            raise ConfigError(
+                f"patch_size {self.patch_size} does not fit into image_size {self.image_size}"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How many patches an image has from top to bottom and from left to right."""
+        height, width = vision.sides("image_size", self.image_size)
+        patch_height, patch_width = vision.sides("patch_size", self.patch_size)
+        return height // patch_height, width // patch_width
+
+
+KEYS: KeyTable = {
+    "embeddings.projection": "embeddings.patch_embeddings.projection",
+    "embeddings.class_token": "embeddings.cls_token",
+    "embeddings.positions": "embeddings.position_embeddings",
+    "encoder.layers.{}.attention_norm": "encoder.layer.{}.layernorm_before",
+    "encoder.layers.{}.attention": "encoder.layer.{}.attention.attention",  # query, key, value
+    "encoder.layers.{}.attention.output": "encoder.layer.{}.attention.output.dense",
+    "encoder.layers.{}.feed_forward_norm": "encoder.layer.{}.layernorm_after",
+    "encoder.layers.{}.feed_forward.up": "encoder.layer.{}.intermediate.dense",
+    "encoder.layers.{}.feed_forward.down": "encoder.layer.{}.output.dense",
+    "norm": "layernorm",
+}
+
+
+class PatchEmbeddings(nn.Module):
+    """Patches as vectors, special tokens before them, positions added (section 3.1, equation 1).
+
+    Args:
+        config: Sizes of images and patches, and the rate of dropout.
+    """
+
+    #: How many special tokens stand before the patches.
+    specials: ClassVar[int] = 1
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        width, self.grid = config.hidden_size, config.grid
+        self.image_size = vision.sides("image_size", config.image_size)
+        self.patch_size = patch = vision.sides("patch_size", config.patch_size)
+        self.projection = nn.Conv2d(config.num_channels, width, patch, stride=patch)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, self.specials + math.prod(self.grid), width))
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def special_tokens(self) -> Float[Tensor, "1 specials width"]:
+        """Return what stands before the patches."""
+        return self.class_token
+
+    def forward(
+        self, pixel_values: Float[Tensor, "batch channels height width"], interpolate: bool
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return the first vectors; `interpolate` stretches the positions to images of any size."""
+        vision.check_pixels(
+            pixel_values,
+            channels=self.projection.in_channels,
+            size=None if interpolate else self.image_size,
+            patch=self.patch_size,
+        )
+        patches = self.projection(pixel_values.to(self.projection.weight.dtype))
+        positions = self.stretched(patches.shape[-2], patches.shape[-1])
+        special = self.special_tokens().expand(len(patches), -1, -1)
+        hidden = torch.cat([special, patches.flatten(2).transpose(1, 2)], dim=1)
+        return self.dropout(hidden + positions)
+
+    def stretched(self, rows: int, columns: int) -> Float[Tensor, "1 tokens width"]:
+        """Return the positions of a grid of patches, bicubic where it is not the trained one."""
+        if (rows, columns) == self.grid:
+            return self.positions
+        special, patches = self.positions.tensor_split([self.specials], dim=1)
+        image = patches.transpose(1, 2).reshape(1, -1, *self.grid)
+        image = F.interpolate(image, size=(rows, columns), mode="bicubic", align_corners=False)
+        return torch.cat([special, image.flatten(2).transpose(1, 2)], dim=1)
+
+
+class ClassTokenPooler(nn.Module):
+    """``act(dense(class token))``.
+
+    Args:
+        config: Gives the sizes and the activation.
+    """
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
+        self.activation = activation(config.pooler_act)
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "images pooled"]:
+        """Return one vector per image, in the caller's order."""
+        first = layout.reduce(hidden, lambda tokens: tokens[:, 0])
+        return self.activation(self.dense(first))
+
+
+class ViTPreTrainedModel(PreTrainedModel):
+    """Base of every Vision Transformer, and of your own models over one."""
+
+    config_class = ViTConfig
+    base_model_prefix = "vit"
+
+    def build_base(self, config: ViTConfig, pooled: bool) -> vision.ImageEncoder:
+        """Return the `ViTModel` that a head sits on."""
+        return ViTModel(config, add_pooling_layer=pooled)
+
+    def init_module(self, module: nn.Module) -> None:
+        """Fill by a truncated normal, as DeiT's code does, special tokens and positions too."""
+        if not isinstance(module, nn.Linear | nn.Conv2d | PatchEmbeddings):
+            super().init_module(module)
+            return
+        for name, parameter in module.named_parameters(recurse=False):
+            if name == "bias":
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.trunc_normal_(parameter, std=self.config.initializer_range)
+
+
+class ViTModel(ViTPreTrainedModel, vision.ImageEncoder):
+    """Vision Transformer without a head: last hidden vectors, and the pooled class token.
+
+    Args:
+        config: Sizes and rates.
+        add_pooling_layer: Whether to have a pooler; without one ``pooler_output`` is None.
+    """
+
+    keys = KEYS
+    embeddings_class: ClassVar[type[PatchEmbeddings]] = PatchEmbeddings
+
+    def __init__(self, config: ViTConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = self.embeddings_class(config)
+        self.encoder = Stack(_layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.pooler = ClassTokenPooler(config) if add_pooling_layer else None
+        self.post_init()
+
+
+def _layer(config: ViTConfig) -> PreNormLayer:
+    width, bias = config.hidden_size, config.qkv_bias
+    rate = config.attention_probs_dropout_prob
+    return PreNormLayer(
+        Attention(width, config.num_attention_heads, rate, biases=(bias, True)),
+        FeedForward(width, config.intermediate_size, config.hidden_act),
+        norms=(
+            nn.LayerNorm(width, eps=config.layer_norm_eps),
+            nn.LayerNorm(width, eps=config.layer_norm_eps),
+        ),
+        dropout=config.hidden_dropout_prob,
+    )
+
+
+class ViTForImageClassification(ViTPreTrainedModel, vision.ImageClassification):
+    """Vision Transformer that labels, or rates, images."""
+
+
+FAMILY = Family(
+    config=ViTConfig,
+    base=ViTModel,
+    heads={"ImageClassification": ViTForImageClassification},
+)

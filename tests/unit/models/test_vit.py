@@ -1,0 +1,172 @@
+"""Vision Transformers beside their numbers: what they refuse, how they start, that they learn."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+
+import regard
+
+SIZES = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "image_size": 8,
+    "patch_size": 2,
+}
+
+
+def build(head="ViTModel", *arguments, **options):
+    torch.manual_seed(0)
+    config = regard.DeiTConfig if head.startswith("DeiT") else regard.ViTConfig
+    return getattr(regard, head)(config(**SIZES | options), *arguments).eval()
+
+
+@pytest.fixture
+def one_thread():
+    """Small operations crawl when threads outnumber idle cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_small_vit_learns_digits():
+    """A plain PyTorch loop over scikit-learn's 8 x 8 digits: 95 % of those it never saw."""
+    digits = load_digits()
+    pixels = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
+    labels = torch.tensor(digits.target)
+    held_out = torch.arange(len(labels)) % 5 == 0
+    options = {"patch_size": [2, 4], "num_channels": 1, "initializer_range": 0.05}
+    model = build("ViTForImageClassification", num_labels=10, **options)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, epochs=15, steps_per_epoch=23)
+    generator = torch.Generator().manual_seed(0)
+    model.train()
+    for _ in range(15):
+        order = torch.randperm(int((~held_out).sum()), generator=generator)
+        for rows in order.split(64):
+            batch = {"pixel_values": pixels[~held_out][rows], "labels": labels[~held_out][rows]}
+            model(**batch).loss.backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+    with torch.no_grad():
+        right = model.eval()(pixels[held_out]).logits.argmax(-1) == labels[held_out]
+    assert right.float().mean() >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("pixels", "error", "words"),
+    [
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), TypeError, "uint8.*AutoImageProcessor"),
+        (torch.zeros(3, 8, 8), ValueError, r"For one image use pixel_values\[None\]"),
+        (torch.zeros(2, 8, 8, 3), ValueError, r"3 channels.*permute\(0, 3, 1, 2\)"),
+        (torch.zeros(2, 1, 8, 8), ValueError, "Use images of 3 channels"),
+        (torch.zeros(2, 3, 8, 12), ValueError, "8 x 8 .*found 8 x 12.*interpolate_pos_encoding"),
+    ],
+)
+@pytest.mark.parametrize("head", ["ViTModel", "ViTForImageClassification", "DeiTModel"])
+def test_images_that_do_not_fit(head, pixels, error, words):
+    with pytest.raises(error, match=words):
+        build(head)(pixels)
+
+
+def test_images_smaller_than_a_patch():
+    with pytest.raises(ValueError, match="smaller than a patch of 2 x 2"):
+        build()(torch.zeros(1, 3, 1, 8), interpolate_pos_encoding=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"image_size": 0}, "image_size is 0"),
+        ({"image_size": [8, 8, 8]}, r"\[height, width\]"),
+        ({"patch_size": [4, True]}, "patch_size is"),
+        ({"patch_size": 9}, "patch_size 9 does not fit into image_size 8"),
+        ({"num_channels": 0}, "num_channels is 0"),
+        ({"pooler_act": "tan"}, "did you mean 'tanh'"),
+    ],
+)
+def test_configurations_that_cannot_be_built(options, words):
+    with pytest.raises(regard.ConfigError, match=words):
+        build(**options)
+
+
+def test_every_parameter_is_initialised():
+    model = build("DeiTForImageClassification", hidden_size=128, initializer_range=0.05)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+        elif "norm" in name:
+            assert parameter.eq(1).all(), name
+        else:
+            assert parameter.std().item() == pytest.approx(0.05, rel=0.25), name
+
+
+def test_what_a_file_lacks_is_initialised_too(tmp_path):
+    """The one token that DeiT adds to ViT is new; the rest is ViT's."""
+    vit = build("ViTModel", False, image_size=[8, 10])
+    vit.save_pretrained(tmp_path)
+    with pytest.raises(regard.CheckpointError, match="distillation_token"):
+        regard.DeiTModel.from_pretrained(tmp_path, config=regard.DeiTConfig(**SIZES))
+    config = regard.DeiTConfig(**SIZES, initializer_range=0.05)
+    deit = regard.DeiTModel.from_pretrained(tmp_path, config=config, strict=False)
+    for name in ("class_token", "projection.weight"):
+        loaded = deit.embeddings.get_parameter(name)
+        assert torch.equal(loaded, vit.embeddings.get_parameter(name)), name
+    for name in ("distillation_token", "positions"):
+        new = deit.embeddings.get_parameter(name)
+        assert new.std().item() == pytest.approx(0.05, rel=0.3), name
+    assert deit(torch.zeros(1, 3, 8, 8)).last_hidden_state.isfinite().all()
+
+
+def test_a_head_over_a_base_is_new(tmp_path, caplog):
+    base = build()
+    base.save_pretrained(tmp_path)
+    model = regard.AutoModelForImageClassification.from_pretrained(tmp_path, num_labels=7)
+    assert type(model) is regard.ViTForImageClassification
+    assert "classifier" in caplog.text
+    assert model.classifier.weight.std().item() == pytest.approx(0.02, rel=0.25)
+    pixels = torch.randn(2, 3, 8, 8)
+    hidden = base(pixels).last_hidden_state[:, 0]
+    expected = F.linear(hidden, model.classifier.weight, model.classifier.bias)
+    assert torch.allclose(model(pixels).logits, expected, atol=1e-6)
+    assert isinstance(regard.AutoModel.from_pretrained(tmp_path), regard.ViTModel)
+
+
+def test_half_precision_takes_whole_pixels(tmp_path):
+    build("ViTForImageClassification").save_pretrained(tmp_path)
+    model = regard.ViTForImageClassification.from_pretrained(tmp_path, dtype="bfloat16")
+    assert model(torch.zeros(1, 3, 8, 8)).logits.dtype == torch.bfloat16
+
+
+def test_the_packed_way_in_is_the_public_one():
+    model = build("ViTForImageClassification")
+    pixels = torch.randn(3, 3, 8, 8)
+    batch = model.vit.patches(pixels)
+    assert batch.layout.lengths == (17, 17, 17)
+    assert torch.equal(model.logits(batch), model(pixels).logits)
+    alone = torch.cat([model(one[None]).logits for one in pixels])
+    assert torch.allclose(alone, model(pixels).logits, atol=1e-6)
+
+
+def test_without_a_pooler_there_is_no_pooler_output():
+    model = build("ViTModel", False)
+    assert [*model(torch.zeros(1, 3, 8, 8))] == ["last_hidden_state"]
+    with pytest.raises(ValueError, match="add_pooling_layer=False"):
+        model.pool(torch.zeros(17, 64), regard.Layout.from_lengths([17]))
+
+
+def test_from_picture_to_label(tmp_path):
+    """A processor's output goes straight into a model that was loaded from the same folder."""
+    build("DeiTForImageClassificationWithTeacher").save_pretrained(tmp_path)
+    regard.DeiTImageProcessor(size=10, crop_size=8).save_pretrained(tmp_path)
+    processor = regard.AutoImageProcessor.from_pretrained(tmp_path)
+    model = regard.DeiTForImageClassificationWithTeacher.from_pretrained(tmp_path)
+    image = torch.randint(256, (30, 40, 3), dtype=torch.uint8)
+    output = model(**processor([image, image], return_tensors="pt"))
+    assert output.logits.shape == (2, 2)
+    assert torch.allclose(output.logits, (output.cls_logits + output.distillation_logits) / 2)
