@@ -32,6 +32,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "hidden_dropout_prob": (0, 1),
     "attention_probs_dropout_prob": (0, 1),
     "classifier_dropout": (0, 1),
+    "embedding_size": (1, 2**20),
     "num_labels": (0, 2**20),
     "pad_token_id": (0, 2**31),
 }

@@ -1,60 +1,18 @@
 """The public edge of text encoders: padded tensors in, padded tensors out, packed in between."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.attention import ScaledDotProduct
-from regard.attention.kernels import attention_maps
 from regard.batch import Layout, TokenBatch
 from regard.errors import notices
 from regard.layers.blocks import Stack
-from regard.models.model import PreTrainedModel
-from regard.observe import Observer, observing
+from regard.models.states import ObservedModel
 from regard.outputs import BaseModelOutputWithPooling
 
 
-@dataclass
-class States:
-    """Hidden states and attentions as they are seen; None where they were not asked for."""
-
-    layout: Layout
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-    observers: dict[nn.Module, Observer] = field(default_factory=dict[nn.Module, Observer])
-
-    def watch_hidden(self, model: nn.Module) -> None:
-        """See the input of each layer, and what the stack gives out."""
-        self.hidden_states = ()
-
-        def see(hidden: Tensor) -> None:
-            self.hidden_states = (*(self.hidden_states or ()), self.layout.pad(hidden))
-
-        for stack in model.modules():
-            if isinstance(stack, Stack):
-                self.observers |= {
-                    layer: lambda _, into, __: see(into[0]) for layer in stack.layers
-                }
-                self.observers[stack] = lambda _, __, out: see(out)
-
-    def watch_attention(self, model: nn.Module) -> None:
-        """See who attends to whom in each layer; the kernel that computes is left alone."""
-        self.attentions = ()
-
-        def see(module: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
-            query, key, _value, layout = inputs
-            pattern = cast("ScaledDotProduct", module).pattern
-            maps = attention_maps(query, key, layout, pattern)
-            self.attentions = (*(self.attentions or ()), maps)
-
-        self.observers |= {m: see for m in model.modules() if isinstance(m, ScaledDotProduct)}
-
-
-class TextModel(PreTrainedModel):
+class TextModel(ObservedModel):
     """A model that reads packed text; adds the way from padded tensors to a `TokenBatch`."""
 
     def pack(
@@ -79,23 +37,6 @@ class TextModel(PreTrainedModel):
         return TokenBatch.from_padded(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
         )
-
-    @contextmanager
-    def watch(
-        self, layout: Layout, output_attentions: bool | None, output_hidden_states: bool | None
-    ) -> Generator[States]:
-        """Collect what was asked for (None: what the config asks for) within the block."""
-        states = States(layout)
-        if (
-            self.config.output_hidden_states
-            if output_hidden_states is None
-            else output_hidden_states
-        ):
-            states.watch_hidden(self)
-        if self.config.output_attentions if output_attentions is None else output_attentions:
-            states.watch_attention(self)
-        with observing(states.observers):
-            yield states
 
 
 class TextBase(TextModel):

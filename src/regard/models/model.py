@@ -138,7 +138,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """
         dtype = options.pop("torch_dtype", dtype)
         where: dict[str, Any] = source_options(options) | {"revision": revision}
-        arguments = {k: options[k] for k in _constructor_options(cls) if k in options}
+        arguments = {k: options[k] for k in cls.constructor_options() if k in options}
         options = {k: v for k, v in options.items() if k not in where.keys() | arguments.keys()}
         relabelled = bool(options.keys() & {"num_labels", "id2label", "label2id"})
         folder = find_checkpoint(name, **where)
@@ -160,6 +160,11 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             model.set_attn_implementation(attn_implementation)
         model.name_or_path = str(name)
         return model.eval()
+
+    @classmethod
+    def constructor_options(cls) -> list[str]:
+        """Return what the constructor takes beside the configuration."""
+        return [*inspect.signature(cls.__init__).parameters][2:]
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and the weights, as safetensors with the names of the field."""
@@ -345,16 +350,12 @@ def _arguments(forward: Callable[..., Any]) -> tuple[dict[str, None], bool]:
 
 def _check_options(cls: type[PreTrainedModel], options: Mapping[str, Any]) -> None:
     """Raise for an option that neither the configuration nor the constructor knows."""
-    known = [*cls.config_class.argument_names(), *_constructor_options(cls)]
+    known = [*cls.config_class.argument_names(), *cls.constructor_options()]
     for name in options:
         if name not in known:
             raise TypeError(
                 f"{cls.__name__}.from_pretrained has no option {name!r}{nearest(name, known)}"
             )
-
-
-def _constructor_options(cls: type[nn.Module]) -> list[str]:
-    return [*inspect.signature(cls.__init__).parameters][2:]
 
 
 def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | None:

@@ -1,7 +1,5 @@
 """The public edge of image models: pixels in, packed patches inside; and the heads over them."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 from jaxtyping import Float
@@ -10,10 +8,8 @@ from torch import Tensor, nn
 from regard.batch import Layout, TokenBatch
 from regard.errors import ConfigError
 from regard.layers.blocks import Stack
-from regard.models.encoder import States
 from regard.models.losses import sequence_loss
-from regard.models.model import PreTrainedModel
-from regard.observe import observing
+from regard.models.states import ObservedModel
 from regard.outputs import BaseModelOutputWithPooling, ModelOutput
 
 #: One number for a square, or (height, width).
@@ -27,24 +23,7 @@ class ImageClassifierOutput(ModelOutput):
     logits: Tensor
 
 
-class ImageModel(PreTrainedModel):
-    """A model that reads images."""
-
-    @contextmanager
-    def watch(
-        self, layout: Layout, output_attentions: bool | None, output_hidden_states: bool | None
-    ) -> Generator[States]:
-        """Collect what was asked for (None: what the config asks for) within the block."""
-        states, config = States(layout), self.config
-        if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            states.watch_hidden(self)
-        if config.output_attentions if output_attentions is None else output_attentions:
-            states.watch_attention(self)
-        with observing(states.observers):
-            yield states
-
-
-class ImageEncoder(ImageModel):
+class ImageEncoder(ObservedModel):
     """Base of every family's image encoder: patches, a stack of pre-norm layers, a last norm.
 
     A family sets the four in its constructor and needs no forward of its own. Hidden states, when
@@ -106,7 +85,7 @@ class ImageEncoder(ImageModel):
         )
 
 
-class ImageHead(ImageModel):
+class ImageHead(ObservedModel):
     """A head over a family's image encoder, which lies under its prefix (``model.vit``)."""
 
     def __init__(self, config: Any) -> None:

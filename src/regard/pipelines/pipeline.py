@@ -12,7 +12,8 @@ from torch import Tensor
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint, source_options
 from regard.data.sampling import token_batches
-from regard.models.auto import AutoModel
+from regard.layers.embeddings import LearnedPositions
+from regard.models.auto import family_of
 from regard.models.encoder import EncoderModel
 from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
@@ -74,7 +75,10 @@ class Pipeline:
         name = name or cls.default_model
         source = source_options(options)
         tokenizer = AutoTokenizer.from_pretrained(name, **source)
-        model = AutoModel.from_pretrained(name, add_pooling_layer=False, **options)
+        base = family_of(name, **source).base
+        if "add_pooling_layer" in base.constructor_options():
+            options = {"add_pooling_layer": False} | options
+        model = base.from_pretrained(name, **options)
         if not isinstance(model, EncoderModel):
             raise TypeError(f"{name} is a {type(model).__name__}, which is no text encoder")
         if device is not None:
@@ -129,8 +133,10 @@ def as_texts(given: str | Iterable[str]) -> Iterable[str]:
 
 def longest_input(model: EncoderModel, tokenizer: Tokenizer) -> int:
     """Return how many tokens both the model and its tokenizer take."""
-    positions = vars(model.config).get("max_position_embeddings", tokenizer.model_max_length)
-    return int(min(positions, tokenizer.model_max_length))
+    positions = model.embeddings.positions
+    if isinstance(positions, LearnedPositions):
+        return min(positions.usable, tokenizer.model_max_length)
+    return tokenizer.model_max_length
 
 
 def as_numpy(tensor: Tensor) -> Any:
