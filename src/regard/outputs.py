@@ -66,14 +66,11 @@ class ModelOutput:
         return len(self.keys())
 
 
-class BaseModelOutput(ModelOutput):
-    """``last_hidden_state`` (batch, length, hidden_size), zero at padding."""
-
-    last_hidden_state: Tensor
-
-
 class BaseModelOutputWithPooling(ModelOutput):
-    """`BaseModelOutput` and ``pooler_output`` (batch, hidden_size), if the model has a pooler."""
+    """``last_hidden_state`` (batch, length, hidden_size), zero at padding.
+
+    And ``pooler_output`` (batch, hidden_size), if the model has a pooler.
+    """
 
     last_hidden_state: Tensor
     pooler_output: Tensor | None = None

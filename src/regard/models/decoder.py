@@ -1,4 +1,4 @@
-"""Decoder-only models: the public edge of the base, and the heads that differ from an encoder's."""
+"""Decoder-only models: the base, and the heads that differ from an encoder's."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from regard.models.encoder import TextBase
 from regard.models.heads import LabelledHead
 from regard.models.losses import IGNORED, sequence_loss, token_loss
 from regard.models.model import without_memory
-from regard.outputs import BaseModelOutput, CausalLMOutput, SequenceClassifierOutput
+from regard.outputs import CausalLMOutput, SequenceClassifierOutput
 
 
 class DecoderModel(TextBase):
@@ -26,26 +26,6 @@ class DecoderModel(TextBase):
     def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
         """Return the last hidden vectors of a packed batch."""
         return self.decoder(self.embeddings(batch), batch.layout)
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> BaseModelOutput:
-        """Run padded token ids through the stack, all arguments (batch, length)."""
-        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
-            hidden = self.encode(batch)
-        return BaseModelOutput(
-            last_hidden_state=batch.layout.pad(hidden),
-            hidden_states=states.hidden_states,
-            attentions=states.attentions,
-        )
 
 
 class CausalLM(LabelledHead):

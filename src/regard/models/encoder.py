@@ -50,13 +50,44 @@ class TextBase(TextModel):
         """Return the last hidden vectors of a packed batch."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it encodes")
 
+    def pooled(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+    ) -> Float[Tensor, "rows width"] | None:
+        """Return one vector per sequence, in the caller's order; None without a pooler."""
+        return None
+
     def pool(
         self, hidden: Float[Tensor, "tokens width"], layout: Layout
     ) -> Float[Tensor, "rows width"]:
-        """Return one vector per sequence, in the caller's order."""
-        raise ValueError(
-            f"this {type(self).__name__} has no pooler (add_pooling_layer=False, or a family "
-            "that knows none)"
+        """Return one vector per sequence, in the caller's order; an error without a pooler."""
+        pooled = self.pooled(hidden, layout)
+        if pooled is None:
+            raise ValueError(
+                f"this {type(self).__name__} has no pooler (add_pooling_layer=False, or a family "
+                "that knows none)"
+            )
+        return pooled
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Encode padded token ids, all arguments (batch, length)."""
+        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+            hidden = self.encode(batch)
+            pooled = self.pooled(hidden, batch.layout)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=batch.layout.pad(hidden),
+            pooler_output=pooled,
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
         )
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -83,30 +114,8 @@ class EncoderModel(TextBase):
         """Return the last hidden vectors of a packed batch."""
         return self.encoder(self.embeddings(batch), batch.layout)
 
-    def pool(
+    def pooled(
         self, hidden: Float[Tensor, "tokens width"], layout: Layout
-    ) -> Float[Tensor, "rows width"]:
+    ) -> Float[Tensor, "rows width"] | None:
         """Return what the pooler makes of each sequence, in the caller's order."""
-        return super().pool(hidden, layout) if self.pooler is None else self.pooler(hidden, layout)
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> BaseModelOutputWithPooling:
-        """Encode padded token ids, all arguments (batch, length)."""
-        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
-            hidden = self.encode(batch)
-            pooled = None if self.pooler is None else self.pool(hidden, batch.layout)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=batch.layout.pad(hidden),
-            pooler_output=pooled,
-            hidden_states=states.hidden_states,
-            attentions=states.attentions,
-        )
+        return None if self.pooler is None else self.pooler(hidden, layout)
