@@ -19,7 +19,7 @@ from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
 
 #: Tokens in one forward: enough to fill a matrix product, and small enough for its results to stay
-#: in the caches and below what malloc returns to the system (benchmarks/encode.py --budgets).
+#: in the caches and below what malloc returns to the system (docs/performance.md).
 BATCH_TOKENS = 1536
 #: Texts that are tokenized and sorted together when a stream comes in.
 CHUNK = 1024
