@@ -32,7 +32,7 @@ class ZeroShotClassificationPipeline(SentenceEncoder):
             sequences: One text, a list, or a stream of texts.
             candidate_labels: The labels, as a list or separated by commas.
             hypothesis_template: A sentence in which ``{}`` stands for the label. The bare label is
-                the default because it was the best of five on questions and reviews (0.51 and
+                the default: of five it was the best on average over questions and reviews (0.51 and
                 0.69 right, where "This example is {}." has 0.41 and 0.66).
             multi_label: False: scores sum to 1. True: each is the cosine itself, at least 0.
         """
