@@ -107,5 +107,5 @@ class Attention(nn.Module):
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         if self.rotary is not None:
-            query, key = self.rotary(query, layout), self.rotary(key, layout)
+            query, key = self.rotary(query, key, layout)
         return self.output(self.mix(query, key, value, layout).flatten(-2))

@@ -65,16 +65,23 @@ class Rotary(nn.Module):
             raise ConfigError(f"rope_scaling of type {self.kind!r} lacks {error}") from error
 
     def forward(
-        self, vectors: Float[Tensor, "tokens heads head_dim"], layout: Layout
-    ) -> Float[Tensor, "tokens heads head_dim"]:
-        """Turn queries or keys by their positions; angles are computed in fp32."""
+        self,
+        query: Float[Tensor, "tokens heads head_dim"],
+        key: Float[Tensor, "tokens key_heads head_dim"],
+        layout: Layout,
+    ) -> tuple[Float[Tensor, "tokens heads head_dim"], Float[Tensor, "tokens key_heads head_dim"]]:
+        """Turn queries and keys by their positions; the angles are computed once, in fp32."""
         found = self.frequencies(layout.columns)
-        angles = layout.positions[:, None].float() * found.inverse.to(vectors.device)
+        angles = layout.positions[:, None].float() * found.inverse.to(query.device)
         turn = torch.cat([angles, angles], -1)[:, None]
-        cos, sin = turn.cos() * found.factor, turn.sin() * found.factor
-        first, second = vectors.chunk(2, -1)
-        turned = torch.cat([-second, first], -1)
-        return vectors * cos.to(vectors.dtype) + turned * sin.to(vectors.dtype)
+        cos = (turn.cos() * found.factor).to(query.dtype)
+        sin = (turn.sin() * found.factor).to(query.dtype)
+        return _turn(query, cos, sin), _turn(key, cos, sin)
+
+
+def _turn(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = vectors.chunk(2, -1)
+    return vectors * cos + torch.cat([-second, first], -1) * sin
 
 
 def _plain(head_dim: int, theta: float) -> Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from regard.batch import Layout, TokenBatch
 from regard.layers.blocks import Stack
 from regard.models.encoder import TextBase
-from regard.models.heads import LabelledHead
-from regard.models.losses import IGNORED, sequence_loss, token_loss
+from regard.models.heads import LabelledHead, SequenceLabels
+from regard.models.losses import IGNORED, token_loss
 from regard.models.model import without_memory
-from regard.outputs import CausalLMOutput, SequenceClassifierOutput
+from regard.outputs import CausalLMOutput
 
 
 class DecoderModel(TextBase):
@@ -51,7 +51,7 @@ class CausalLM(LabelledHead):
         return CausalLMOutput(loss=loss, logits=layout.pad(logits))
 
 
-class LastTokenClassification(LabelledHead):
+class LastTokenClassification(SequenceLabels):
     """Labels for each sequence, from its last token (Radford et al. 2018, section 3.3)."""
 
     def __init__(self, config: Any) -> None:
@@ -62,13 +62,6 @@ class LastTokenClassification(LabelledHead):
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows labels"]:
         """Return one score per label for each sequence, in the caller's order."""
         return self.score(last_token(self.hidden(batch), batch, self.config.pad_token_id))
-
-    def output(
-        self, logits: Tensor, labels: Tensor | None, layout: Layout
-    ) -> SequenceClassifierOutput:
-        """Return `logits` and their `sequence_loss`."""
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
 def next_token_loss(

@@ -117,7 +117,18 @@ class LabelledHead(EncoderHead):
         return self.answer(batch, labels, output_attentions, output_hidden_states)
 
 
-class SequenceClassification(LabelledHead):
+class SequenceLabels(LabelledHead):
+    """A head that gives each sequence labels, or a number; a subclass says how it scores."""
+
+    def output(
+        self, logits: Tensor, labels: Tensor | None, layout: Layout
+    ) -> SequenceClassifierOutput:
+        """Return `logits` and their `sequence_loss`."""
+        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+class SequenceClassification(SequenceLabels):
     """Labels, or a number, for each sequence (Devlin et al. 2019, section 4.1)."""
 
     pooled: ClassVar[bool] = True
@@ -130,13 +141,6 @@ class SequenceClassification(LabelledHead):
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows labels"]:
         """Return one score per label for each sequence, in the caller's order."""
         return self.classifier(self.pooled_hidden(batch))
-
-    def output(
-        self, logits: Tensor, labels: Tensor | None, layout: Layout
-    ) -> SequenceClassifierOutput:
-        """Return `logits` and their `sequence_loss`."""
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
 class TokenClassification(LabelledHead):
