@@ -29,6 +29,7 @@ _PUBLIC = {
     "Qwen2Config": "regard.models.qwen2",
     "Qwen3Config": "regard.models.qwen3",
     "RobertaConfig": "regard.models.roberta",
+    "TransformerConfig": "regard.models.transformer",
     "ViTConfig": "regard.models.vit",
     "XLMRobertaConfig": "regard.models.xlm_roberta",
     # tokenizers
@@ -70,6 +71,7 @@ _PUBLIC = {
     "AutoModelForNextSentencePrediction": "regard.models.auto",
     "AutoModelForPreTraining": "regard.models.auto",
     "AutoModelForQuestionAnswering": "regard.models.auto",
+    "AutoModelForSeq2SeqLM": "regard.models.auto",
     "AutoModelForSequenceClassification": "regard.models.auto",
     "AutoModelForTokenClassification": "regard.models.auto",
     # models, by family
@@ -146,6 +148,9 @@ _PUBLIC = {
     "RobertaForTokenClassification": "regard.models.roberta",
     "RobertaModel": "regard.models.roberta",
     "RobertaPreTrainedModel": "regard.models.roberta",
+    "Transformer": "regard.models.transformer",
+    "TransformerModel": "regard.models.transformer",
+    "TransformerPreTrainedModel": "regard.models.transformer",
     "ViTForImageClassification": "regard.models.vit",
     "ViTModel": "regard.models.vit",
     "ViTPreTrainedModel": "regard.models.vit",

@@ -28,6 +28,7 @@ from regard.models.auto import (
 )
 from regard.models.auto import AutoModelForPreTraining as AutoModelForPreTraining
 from regard.models.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
+from regard.models.auto import AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM
 from regard.models.auto import (
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
 )
@@ -134,6 +135,10 @@ from regard.models.roberta import (
 from regard.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
 from regard.models.roberta import RobertaModel as RobertaModel
 from regard.models.roberta import RobertaPreTrainedModel as RobertaPreTrainedModel
+from regard.models.transformer import Transformer as Transformer
+from regard.models.transformer import TransformerConfig as TransformerConfig
+from regard.models.transformer import TransformerModel as TransformerModel
+from regard.models.transformer import TransformerPreTrainedModel as TransformerPreTrainedModel
 from regard.models.vit import ViTConfig as ViTConfig
 from regard.models.vit import ViTForImageClassification as ViTForImageClassification
 from regard.models.vit import ViTModel as ViTModel

@@ -7,7 +7,7 @@ attention can take each such group in one call. Padding exists only where tensor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import accumulate, chain, groupby, islice, repeat
 from typing import Self, cast
 
 import torch
@@ -30,6 +30,44 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
+class Scattered:
+    """Sequences that do not lie side by side, or are not equally long.
+
+    Attributes:
+        index: (count, longest) place of each token. Each sequence ends at the last column, so that
+            the ends of queries and keys meet; any place stands in the columns before its start.
+        mask: (count, longest) True where there is a token.
+    """
+
+    index: Int[Tensor, "count longest"]
+    mask: Bool[Tensor, "count longest"]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.index.shape[1]
+
+    def view(self, packed: Tensor) -> Tensor:
+        """Return these sequences' part of (tokens, ...) as (count, longest, ...), a copy."""
+        return packed[self.index]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What one call of attention takes: sequences with equally many queries, and their keys.
+
+    Attributes:
+        queries: Where the queries lie.
+        keys: Where the keys of the same sequences lie, in the same order.
+        bias: (heads, queries, keys) added to the scaled scores, or None.
+    """
+
+    queries: Group
+    keys: Group | Scattered
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Where each sequence lies in a packed batch, and how to get back to the caller's rows.
 
@@ -42,6 +80,7 @@ class Layout:
         positions: (tokens,) number of columns since the sequence's own first token.
         index: (tokens,) place of each token in the caller's flattened (rows, columns), or None when
             packing is nothing but a reshape.
+        bias: For each group (heads, length, length), added to the scores of attention; None: none.
     """
 
     lengths: tuple[int, ...]
@@ -51,6 +90,7 @@ class Layout:
     offsets: Int[Tensor, " sequences_and_end"]
     positions: Int[Tensor, " tokens"]
     index: Int[Tensor, " tokens"] | None
+    bias: tuple[Tensor, ...] | None = None
 
     @classmethod
     def from_mask(cls, mask: Bool[Tensor, "rows columns"]) -> Self:
@@ -88,6 +128,22 @@ class Layout:
         return cls(ordered, order, columns, _groups(ordered), offsets, positions, index)
 
     @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What attends to what when each sequence attends to itself: each group to itself."""
+        biases = repeat(None) if self.bias is None else self.bias
+        return tuple(Block(g, g, bias) for g, bias in zip(self.groups, biases, strict=False))
+
+    @property
+    def queries(self) -> Self:
+        """The layout of what attends: as a scope of attention, a layout is both sides."""
+        return self
+
+    @property
+    def keys(self) -> Self:
+        """The layout of what is attended to."""
+        return self
+
+    @property
     def tokens(self) -> int:
         """How many tokens the batch holds."""
         return sum(self.lengths)
@@ -96,6 +152,12 @@ class Layout:
     def rows(self) -> Int[Tensor, " rows"]:
         """Packed number of each of the caller's sequences: the inverse of `order`."""
         return torch.tensor(self.order, dtype=torch.int64, device=self.offsets.device).argsort()
+
+    def places(self) -> Int[Tensor, " tokens"]:
+        """Return the place of each token in the caller's flattened (rows, columns)."""
+        if self.index is not None:
+            return self.index
+        return torch.arange(self.tokens, device=self.offsets.device)
 
     def pack(self, padded: Tensor) -> Tensor:
         """Return (rows, columns, ...) as (tokens, ...)."""
@@ -135,6 +197,55 @@ class Layout:
         """Return ``row 2, column 5`` for a packed token number, for messages."""
         flat = token if self.index is None else int(self.index[token])
         return f"row {flat // self.columns}, column {flat % self.columns}"
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Each sequence of one layout attends to the same row's sequence of another.
+
+    Attributes:
+        queries: Where the sequences that attend lie (a target).
+        keys: Where those that are attended to lie (its source).
+        blocks: One for each group of `queries`.
+    """
+
+    queries: Layout
+    keys: Layout
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def between(cls, queries: Layout, keys: Layout) -> Self:
+        """Pair the rows of two layouts.
+
+        Raises:
+            ValueError: They have different numbers of rows, or a row has queries and no keys.
+        """
+        if len(queries.lengths) != len(keys.lengths):
+            raise ValueError(
+                f"{len(queries.lengths)} sequences cannot attend to {len(keys.lengths)}; a batch "
+                "needs one source for each target"
+            )
+        packed = {row: number for number, row in enumerate(keys.order)}
+        starts = [0, *accumulate(keys.lengths)]
+        rows, blocks = iter(queries.order), list[Block]()
+        for group in queries.groups:
+            numbers = [packed[row] for row in islice(rows, group.count)]
+            empty = [number for number in numbers if group.length and not keys.lengths[number]]
+            if empty:
+                row = keys.order[empty[0]]
+                raise ValueError(f"sequence {row} has no tokens to attend to in its source")
+            side_by_side = numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+            lengths = [keys.lengths[number] for number in numbers]
+            if side_by_side and len({*lengths}) == 1:
+                blocks.append(Block(group, Group(starts[numbers[0]], group.count, lengths[0])))
+                continue
+            ends = [starts[number] + keys.lengths[number] for number in numbers]
+            blocks.append(Block(group, _scattered(ends, lengths, keys.offsets.device)))
+        return cls(queries, keys, tuple(blocks))
+
+
+#: What attends to what: sequences to themselves, or to those of another layout.
+Scope = Layout | Crossing
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +337,13 @@ def _groups(lengths: Sequence[int]) -> tuple[Group, ...]:
         groups.append(Group(start, count, length))
         start += count * length
     return tuple(groups)
+
+
+def _scattered(ends: Sequence[int], lengths: Sequence[int], device: torch.device) -> Scattered:
+    back = torch.arange(-max(lengths), 0, device=device)
+    index = torch.tensor(ends, device=device)[:, None] + back
+    mask = -back <= torch.tensor(lengths, device=device)[:, None]
+    return Scattered(index.clamp(min=0), mask)
 
 
 def _check_ids(

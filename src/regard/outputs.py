@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 from torch import Tensor
 
@@ -20,7 +20,10 @@ class ModelOutput:
             (batch, length, hidden_size), zero at padding.
         attentions: If asked for, each layer's probabilities before dropout,
             (batch, heads, length, length), zero at padding.
+        last: The fields that come after an output's own.
     """
+
+    last: ClassVar[tuple[str, ...]] = ("hidden_states", "attentions")
 
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
@@ -31,7 +34,7 @@ class ModelOutput:
     def keys(self) -> list[str]:
         """Return the names of the fields that are there, those that every output has last."""
         there = [name for name, value in vars(self).items() if value is not None]
-        return sorted(there, key=lambda name: name in ("hidden_states", "attentions"))
+        return sorted(there, key=self.last.__contains__)
 
     def values(self) -> list[Any]:
         """Return the fields that are there, in the order of `keys`."""
@@ -139,3 +142,61 @@ class CausalLMOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor
+
+
+class Seq2SeqOutput(ModelOutput):
+    """What every output of an encoder-decoder has beside its own fields.
+
+    Attributes:
+        decoder_hidden_states: As `hidden_states`, of the decoder.
+        decoder_attentions: As `attentions`, of the decoder to itself.
+        cross_attentions: Each decoder layer's probabilities over the source,
+            (batch, heads, length, source length), if asked for.
+        encoder_last_hidden_state: (batch, source length, hidden_size), zero at padding.
+        encoder_hidden_states: As `hidden_states`, of the encoder.
+        encoder_attentions: As `attentions`, of the encoder.
+    """
+
+    last: ClassVar[tuple[str, ...]] = (
+        "decoder_hidden_states",
+        "decoder_attentions",
+        "cross_attentions",
+        "encoder_last_hidden_state",
+        "encoder_hidden_states",
+        "encoder_attentions",
+    )
+
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+class Seq2SeqModelOutput(Seq2SeqOutput):
+    """``last_hidden_state`` (batch, length, hidden_size) of the decoder, zero at padding."""
+
+    last_hidden_state: Tensor
+
+
+class Seq2SeqLMOutput(Seq2SeqOutput):
+    """``logits`` (batch, length, vocab_size) of the next token, zero at padding."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class Seq2SeqSequenceClassifierOutput(Seq2SeqOutput):
+    """``logits`` (batch, num_labels)."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+
+
+class Seq2SeqQuestionAnsweringModelOutput(Seq2SeqOutput):
+    """``start_logits`` and ``end_logits`` (batch, length), minus infinity at padding."""
+
+    loss: Tensor | None = None
+    start_logits: Tensor
+    end_logits: Tensor

@@ -1,12 +1,14 @@
 """Every kernel gives what `eager` gives, values and gradients, for any lengths."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.attention.kernels import ALL, KERNELS, Pattern, attention_maps, eager
-from regard.batch import Layout
+from regard.batch import Crossing, Group, Layout, Scattered
 
 PATTERNS = [
     ALL,
@@ -115,14 +117,116 @@ def test_nothing_comes_from_where_the_pattern_forbids(name, pattern):
         changed = value.detach().clone()
         changed[column] += 1.0
         moved = (KERNELS[name](query, key, changed, layout, pattern) - before).abs().amax((1, 2))
-        assert torch.equal(moved > 0, pattern.allowed(6)[:, column])
+        assert torch.equal(moved > 0, pattern.allowed(6, 6)[:, column])
 
 
 def test_what_patterns_allow():
     def rows(pattern):
-        return ["".join(".x"[int(cell)] for cell in row) for row in pattern.allowed(4)]
+        return ["".join(".x"[int(cell)] for cell in row) for row in pattern.allowed(4, 4)]
 
     assert rows(ALL) == ["xxxx"] * 4
     assert rows(Pattern(causal=True)) == ["x...", "xx..", "xxx.", "xxxx"]
     assert rows(Pattern(window=1)) == ["xx..", "xxx.", ".xxx", "..xx"]
     assert rows(Pattern(causal=True, window=1)) == ["x...", "xx..", ".xx.", "..xx"]
+
+
+def shuffled(lengths):
+    """Return a layout of rows that start late: nothing lies where a reshape would put it."""
+    mask = torch.zeros(len(lengths), max(lengths) + 2, dtype=torch.bool)
+    for row, length in enumerate(lengths):
+        mask[row, row % 3 : row % 3 + length] = True
+    return Layout.from_mask(mask)
+
+
+def row_by_row(query, key, value, crossing, pattern=ALL):
+    """Attend with each row's own tensors, by the formula."""
+    mixed = torch.empty_like(query)
+    for row in range(len(crossing.queries.lengths)):
+        parts = []
+        for layout in (crossing.queries, crossing.keys):
+            number = layout.order.index(row)
+            parts.append(slice(*layout.offsets[number : number + 2].tolist()))
+        mine, its = parts
+        scores = torch.einsum("qhd,khd->hqk", query[mine], key[its]) * query.shape[-1] ** -0.5
+        hidden = ~pattern.allowed(*scores.shape[1:])
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+        mixed[mine] = torch.einsum("hqk,khd->qhd", weights, value[its])
+    return mixed
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@settings(max_examples=40)
+@given(rows=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), min_size=1, max_size=7))
+def test_a_row_attends_to_the_same_row_of_another_layout(name, rows):
+    crossing = Crossing.between(shuffled([q for q, _ in rows]), shuffled([k for _, k in rows]))
+    query = tensors(crossing.queries.tokens, 2, 4, torch.float64)[0]
+    _, key, value = tensors(crossing.keys.tokens, 2, 4, torch.float64)
+    found = KERNELS[name](query, key, value, crossing)
+    expected = row_by_row(query, key, value, crossing)
+    assert torch.allclose(found, expected, atol=1e-12)
+    weights = torch.randn_like(expected)
+    if crossing.queries.tokens:
+        gradients, wanted = (
+            torch.autograd.grad((out * weights).sum(), (query, key, value))
+            for out in (found, expected)
+        )
+        for left, right in zip(gradients, wanted, strict=True):
+            assert torch.allclose(left, right, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_queries_are_the_last_of_longer_keys(name, pattern):
+    """As in decoding: of 5, 7, 7 and 3 tokens the last 2 ask."""
+    if pattern.scale is not None:
+        pattern = replace(pattern, scale=None)
+    crossing = Crossing.between(shuffled([2, 2, 2, 2]), shuffled([5, 7, 7, 3]))
+    query = tensors(8, 2, 4, torch.float64)[0]
+    _, key, value = tensors(22, 2, 4, torch.float64)
+    found = KERNELS[name](query, key, value, crossing, pattern)
+    assert torch.allclose(found, row_by_row(query, key, value, crossing, pattern), atol=1e-12)
+
+
+def test_blocks_of_equal_neighbours_are_views():
+    crossing = Crossing.between(Layout.from_lengths([2, 2, 3]), Layout.from_lengths([4, 4, 4]))
+    assert [block.keys for block in crossing.blocks] == [Group(8, 1, 4), Group(0, 2, 4)]
+    crossing = Crossing.between(Layout.from_lengths([2, 2]), Layout.from_lengths([4, 3]))
+    (block,) = crossing.blocks
+    assert isinstance(block.keys, Scattered)
+    assert block.keys.mask.tolist() == [[True] * 4, [False] + [True] * 3]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("pattern", [ALL, Pattern(causal=True), Pattern(window=1, scale=1.0)])
+def test_a_bias_adds_to_the_scores(name, pattern):
+    layout = Layout.from_lengths([3, 5, 5])
+    bias = tuple(
+        torch.randn(2, group.length, group.length, dtype=torch.float64, requires_grad=True)
+        for group in layout.groups
+    )
+    query, key, value = tensors(13, 2, 4, torch.float64)
+    found = KERNELS[name](query, key, value, replace(layout, bias=bias), pattern)
+    weights = torch.randn_like(found)
+    gradients = torch.autograd.grad((found * weights).sum(), bias)
+    scale = 0.5 if pattern.scale is None else pattern.scale
+    for group, each, gradient in zip(layout.groups, bias, gradients, strict=True):
+        q, k, v = (group.view(part).transpose(1, 2) for part in (query, key, value))
+        scores = q @ k.transpose(-1, -2) * scale + each
+        scores = scores.masked_fill(~pattern.allowed(group.length, group.length), -torch.inf)
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2)
+        assert torch.allclose(group.view(found), mixed, atol=1e-12)
+        (wanted,) = torch.autograd.grad((mixed * group.view(weights)).sum(), each)
+        assert torch.allclose(gradient, wanted, atol=1e-12)
+
+
+def test_maps_of_crossings_stand_in_the_callers_rows_and_columns():
+    queries, keys = shuffled([2, 0, 2, 3]), shuffled([4, 2, 3, 1])
+    crossing = Crossing.between(queries, keys)
+    query = tensors(queries.tokens, 2, 4, torch.float64)[0]
+    _, key, value = tensors(keys.tokens, 2, 4, torch.float64)
+    maps = attention_maps(query, key, crossing)
+    there = [layout.pad(torch.ones(layout.tokens)).bool() for layout in (queries, keys)]
+    pairs = there[0][:, None, :, None] & there[1][:, None, None, :]
+    assert torch.equal(maps > 0, pairs.expand_as(maps))
+    mixed = torch.einsum("rhqk,rkhd->rqhd", maps, keys.pad(value))
+    assert torch.allclose(queries.pack(mixed), eager(query, key, value, crossing))

@@ -1,4 +1,4 @@
-"""Multi-head self-attention as a module (Vaswani et al. 2017, section 3.2.2)."""
+"""Multi-head attention as a module (Vaswani et al. 2017, sections 3.2.2 and 3.2.3)."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,21 @@ from torch import Tensor, nn
 
 from regard.attention.kernels import ALL, Kernel, Pattern, sdpa
 from regard.attention.positions import Rotary
-from regard.batch import Layout
+from regard.batch import Crossing, Layout, Scope
 from regard.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What a decoder attends to beside itself: the encoder's last hidden vectors.
+
+    Attributes:
+        hidden: (key_tokens, width) packed vectors.
+        crossing: Which of them each sequence sees.
+    """
+
+    hidden: Float[Tensor, "key_tokens width"]
+    crossing: Crossing
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,13 @@ class ScaledDotProduct(nn.Module):
     def forward(
         self,
         query: Float[Tensor, "tokens heads head_dim"],
-        key: Float[Tensor, "tokens key_heads head_dim"],
-        value: Float[Tensor, "tokens key_heads head_dim"],
-        layout: Layout,
+        key: Float[Tensor, "key_tokens key_heads head_dim"],
+        value: Float[Tensor, "key_tokens key_heads head_dim"],
+        scope: Scope,
     ) -> Float[Tensor, "tokens heads head_dim"]:
-        """Mix `value` within each sequence of `layout`."""
+        """Mix `value` within each sequence of `scope`."""
         dropout = self.dropout if self.training else 0.0
-        return self.kernel(query, key, value, layout, self.pattern, dropout)
+        return self.kernel(query, key, value, scope, self.pattern, dropout)
 
 
 class Attention(nn.Module):
@@ -97,15 +110,20 @@ class Attention(nn.Module):
         self.output = nn.Linear(heads.query * self.head_dim, width, bias=biases[1])
 
     def forward(
-        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        layout: Layout,
+        memory: Memory | None = None,
     ) -> Float[Tensor, "tokens width"]:
-        """Let each token attend to the tokens of its own sequence that the pattern allows."""
+        """Let each token attend to its own sequence, or to what `memory` holds for it."""
+        source = hidden if memory is None else memory.hidden
         query, key, value = (
-            project(hidden).unflatten(-1, (-1, self.head_dim))
-            for project in (self.query, self.key, self.value)
+            project(vectors).unflatten(-1, (-1, self.head_dim))
+            for project, vectors in ((self.query, hidden), (self.key, source), (self.value, source))
         )
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         if self.rotary is not None:
             query, key = self.rotary(query, key, layout)
-        return self.output(self.mix(query, key, value, layout).flatten(-2))
+        scope = layout if memory is None else memory.crossing
+        return self.output(self.mix(query, key, value, scope).flatten(-2))

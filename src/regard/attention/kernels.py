@@ -1,8 +1,9 @@
 """Attention kernels: pure functions from queries, keys and values to mixed values.
 
 Scaled dot-product attention, Vaswani et al. 2017, section 3.2.1:
-``softmax(scale * query key^T) value``, within each sequence of the layout. Fewer key heads than
-query heads are shared by groups of neighbouring query heads (Ainslie et al. 2023, section 2.2).
+``softmax(scale * query key^T + bias) value``, within each sequence of the scope, which attends to
+itself or to another one (section 3.2.3). Fewer key heads than query heads are shared by groups of
+neighbouring query heads (Ainslie et al. 2023, section 2.2).
 A kernel sees no module, no configuration and no environment.
 """
 
@@ -14,12 +15,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regard.batch import Group, Layout
+from regard.batch import Block, Group, Scattered, Scope
 
 
 @dataclass(frozen=True)
 class Pattern:
     """Who may attend to whom within a sequence, and how scores are scaled.
+
+    Where there are more keys than queries, the queries are the last of the sequence.
 
     Attributes:
         causal: Whether a token sees only itself and what comes before it.
@@ -32,59 +35,65 @@ class Pattern:
     scale: float | None = None
 
     def allowed(
-        self, length: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "length length"]:
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "queries keys"]:
         """Return True where the query of a row may attend to the key of a column."""
-        place = torch.arange(length, device=device)
-        distance = place[:, None] - place[None, :]
+        query_places = torch.arange(keys - queries, keys, device=device)
+        distance = query_places[:, None] - torch.arange(keys, device=device)
         allowed = distance >= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
         return allowed if self.window is None else allowed & (distance.abs() <= self.window)
 
-    def limits(self, length: int) -> bool:
-        """Whether the window hides anything in a sequence of this length."""
-        return self.window is not None and self.window < length - 1
+    def limits(self, keys: int) -> bool:
+        """Whether the window hides anything among so many keys."""
+        return self.window is not None and self.window < keys - 1
+
+    def hides(self, queries: int, keys: int) -> bool:
+        """Whether anything is hidden from so many queries at the end of so many keys."""
+        return self.limits(keys) or (self.causal and queries > 1)
 
 
 ALL = Pattern()
-Kernel = Callable[[Tensor, Tensor, Tensor, Layout, Pattern, float], Tensor]
+Kernel = Callable[[Tensor, Tensor, Tensor, Scope, Pattern, float], Tensor]
 
 
 def eager(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "tokens key_heads head_dim"],
-    value: Float[Tensor, "tokens key_heads head_dim"],
-    layout: Layout,
+    key: Float[Tensor, "key_tokens key_heads head_dim"],
+    value: Float[Tensor, "key_tokens key_heads head_dim"],
+    scope: Scope,
     pattern: Pattern = ALL,
     dropout: float = 0.0,
 ) -> Float[Tensor, "tokens heads head_dim"]:
     """The definition, step by step; every other kernel is tested against it."""
     parts: list[Tensor] = []
-    for group in layout.groups:
-        weights = F.dropout(_probabilities(query, key, group, pattern), dropout)
-        mixed = weights @ _per_head(value, group, query.shape[1])
+    for block in scope.blocks:
+        weights = F.dropout(_probabilities(query, key, block, pattern), dropout)
+        mixed = weights @ _per_head(value, block.keys, query.shape[1])
         parts.append(mixed.transpose(1, 2).flatten(0, 1))
     return torch.cat(parts) if parts else torch.empty_like(query)
 
 
 def sdpa(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "tokens key_heads head_dim"],
-    value: Float[Tensor, "tokens key_heads head_dim"],
-    layout: Layout,
+    key: Float[Tensor, "key_tokens key_heads head_dim"],
+    value: Float[Tensor, "key_tokens key_heads head_dim"],
+    scope: Scope,
     pattern: Pattern = ALL,
     dropout: float = 0.0,
 ) -> Float[Tensor, "tokens heads head_dim"]:
     """PyTorch's fused attention, one call per group of sequences of equal length."""
     parts: list[Tensor] = []
-    for group in layout.groups:
-        limited = pattern.limits(group.length)
+    for block in scope.blocks:
+        # The fused causal mask lets the first query meet the first key, so it is for squares.
+        square = block.queries == block.keys and block.bias is None
+        causal = square and pattern.causal and not pattern.limits(block.keys.length)
         mixed = F.scaled_dot_product_attention(
-            group.view(query).transpose(1, 2),
-            _per_head(key, group, query.shape[1]),
-            _per_head(value, group, query.shape[1]),
-            attn_mask=pattern.allowed(group.length, query.device) if limited else None,
+            block.queries.view(query).transpose(1, 2),
+            _per_head(key, block.keys, query.shape[1]),
+            _per_head(value, block.keys, query.shape[1]),
+            attn_mask=None if causal else _mask(block, pattern, query),
             dropout_p=dropout,
-            is_causal=pattern.causal and not limited,
+            is_causal=causal,
             scale=pattern.scale,
         )
         parts.append(mixed.transpose(1, 2).flatten(0, 1))
@@ -96,40 +105,62 @@ KERNELS: Mapping[str, Kernel] = {"eager": eager, "sdpa": sdpa}
 
 def attention_maps(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "tokens key_heads head_dim"],
-    layout: Layout,
+    key: Float[Tensor, "key_tokens key_heads head_dim"],
+    scope: Scope,
     pattern: Pattern = ALL,
-) -> Float[Tensor, "rows heads columns columns"]:
+) -> Float[Tensor, "rows heads columns key_columns"]:
     """Return who attends to whom, before dropout, in the caller's rows; zero at padding.
 
     Memory grows with the square of the length: this is for looking, not for computing.
     """
-    rows, columns = len(layout.lengths), layout.columns
-    flat = layout.index
-    if flat is None:
-        flat = torch.arange(rows * columns, device=query.device)
-    maps = query.new_zeros(rows, columns, columns, query.shape[1])
-    for group in layout.groups:
-        if group.length:
-            places = group.view(flat)
-            row, column = places[:, :1, None] // columns, places % columns
-            probabilities = _probabilities(query, key, group, pattern)
-            maps[row, column[:, :, None], column[:, None, :]] = probabilities.movedim(1, -1)
+    queries, keys = scope.queries, scope.keys
+    from_, to = queries.places(), keys.places()
+    shape = (len(queries.lengths), queries.columns, keys.columns, query.shape[1])
+    maps = query.new_zeros(shape)
+    for block in scope.blocks:
+        if block.queries.length:
+            places, columns = block.queries.view(from_), block.keys.view(to) % keys.columns
+            row, column = places[:, :1, None] // queries.columns, places % queries.columns
+            probabilities = _probabilities(query, key, block, pattern).movedim(1, -1)
+            # Where there is no key the probability is zero, whichever place stands there.
+            maps.index_put_(
+                (row, column[:, :, None], columns[:, None, :]), probabilities, accumulate=True
+            )
     return maps.movedim(-1, 1)
 
 
-def _probabilities(query: Tensor, key: Tensor, group: Group, pattern: Pattern) -> Tensor:
-    """Return softmax of the scaled scores of one group, (count, heads, length, length)."""
-    q, k = group.view(query).transpose(1, 2), _per_head(key, group, query.shape[1])
+def _probabilities(query: Tensor, key: Tensor, block: Block, pattern: Pattern) -> Tensor:
+    """Return softmax of the scaled scores of one block, (count, heads, queries, keys)."""
+    q = block.queries.view(query).transpose(1, 2)
+    k = _per_head(key, block.keys, query.shape[1])
     scale = query.shape[-1] ** -0.5 if pattern.scale is None else pattern.scale
     scores = q @ k.transpose(-1, -2) * scale
-    if pattern.causal or pattern.limits(group.length):
-        hidden = ~pattern.allowed(group.length, query.device)
-        scores = scores.masked_fill(hidden, -torch.inf)
+    mask = _mask(block, pattern, query)
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    elif mask is not None:
+        scores = scores + mask
     return scores.softmax(-1)
 
 
-def _per_head(packed: Tensor, group: Group, heads: int) -> Tensor:
-    """Return one group of keys or values as (count, heads, length, head_dim)."""
-    view = group.view(packed).transpose(1, 2)
+def _mask(block: Block, pattern: Pattern, query: Tensor) -> Tensor | None:
+    """Return what one block hides, True where it does not, or with a bias what adds to the scores.
+
+    Of a shape that fits (count, heads, queries, keys); None where there is neither.
+    """
+    allowed, length = None, block.keys.length
+    if pattern.hides(block.queries.length, length):
+        allowed = pattern.allowed(block.queries.length, length, query.device)
+    if isinstance(block.keys, Scattered):
+        there = block.keys.mask[:, None, None, :]
+        allowed = there if allowed is None else allowed & there
+    if block.bias is None:
+        return allowed
+    bias = block.bias.to(query.dtype)
+    return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
+
+
+def _per_head(packed: Tensor, where: Group | Scattered, heads: int) -> Tensor:
+    """Return one block's keys or values as (count, heads, length, head_dim)."""
+    view = where.view(packed).transpose(1, 2)
     return view if view.shape[1] == heads else view.repeat_interleave(heads // view.shape[1], 1)

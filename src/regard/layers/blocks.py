@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regard.attention.attention import Memory
 from regard.batch import Layout
 
 
@@ -57,11 +58,61 @@ class PreNormLayer(_Layer):
         return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
 
 
+class _DecoderLayer(_Layer):
+    """The parts of a layer that also attends to a memory; a subclass wires them.
+
+    Args:
+        attention: Maps (hidden, layout) to hidden.
+        cross_attention: Maps (hidden, layout, memory) to hidden.
+        feed_forward: Maps hidden to hidden.
+        norms: Normalisation that goes with each of the three, in this order.
+        dropout: Probability of dropping an element of a part's output in training.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        cross_attention: nn.Module,
+        feed_forward: nn.Module,
+        norms: tuple[nn.Module, nn.Module, nn.Module],
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(attention, feed_forward, (norms[0], norms[2]), dropout)
+        self.cross_attention = cross_attention
+        self.cross_attention_norm = norms[1]
+
+
+class PostNormDecoderLayer(_DecoderLayer):
+    """Attend to itself, to the memory, and feed forward (Vaswani et al. 2017, section 3.1)."""
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout, memory: Memory
+    ) -> Float[Tensor, "tokens width"]:
+        """Run the layer over packed tokens."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, layout)))
+        crossed = self.cross_attention(hidden, layout, memory)
+        hidden = self.cross_attention_norm(hidden + self.dropout(crossed))
+        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+
+
+class PreNormDecoderLayer(_DecoderLayer):
+    """The same three parts, each with its normalisation at its input."""
+
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout, memory: Memory
+    ) -> Float[Tensor, "tokens width"]:
+        """Run the layer over packed tokens."""
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), layout))
+        crossed = self.cross_attention(self.cross_attention_norm(hidden), layout, memory)
+        hidden = hidden + self.dropout(crossed)
+        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+
+
 class Stack(nn.Module):
     """Layers one after the other, and for pre-norm layers a last normalisation.
 
     Args:
-        layers: Modules that map (hidden, layout) to hidden.
+        layers: Modules that map (hidden, layout) to hidden, or (hidden, layout, memory).
         norm: Applied to the last layer's output, if given.
     """
 
@@ -71,9 +122,12 @@ class Stack(nn.Module):
         self.norm = norm
 
     def forward(
-        self, hidden: Float[Tensor, "tokens width"], layout: Layout
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        layout: Layout,
+        memory: Memory | None = None,
     ) -> Float[Tensor, "tokens width"]:
         """Run every layer over packed tokens."""
         for layer in self.layers:
-            hidden = layer(hidden, layout)
+            hidden = layer(hidden, layout) if memory is None else layer(hidden, layout, memory)
         return hidden if self.norm is None else self.norm(hidden)

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
+from regard.errors import ConfigError
 
 
 class LearnedPositions(nn.Embedding):
@@ -48,6 +49,32 @@ class LearnedPositions(nn.Embedding):
         return super().forward(positions)
 
 
+class SinusoidalPositions(nn.Module):
+    """Sines and cosines of wavelengths that grow geometrically (Vaswani et al. 2017, section 3.5).
+
+    Nothing is trained and no length is too long: vectors are computed for the positions at hand.
+
+    Args:
+        width: Size of the vectors; even.
+        interleaved: Whether a sine and its cosine stand side by side, as in the paper; else all
+            sines come first, as in the authors' code and Marian's.
+    """
+
+    def __init__(self, width: int, *, interleaved: bool) -> None:
+        super().__init__()
+        if width % 2:
+            raise ConfigError(f"sinusoidal positions need an even hidden_size; found {width}")
+        self.width, self.interleaved = width, interleaved
+
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the vector of each token's position, in fp32."""
+        positions = batch.layout.positions if batch.positions is None else batch.positions
+        even = torch.arange(0, self.width, 2, device=positions.device)
+        angles = positions[:, None].double() / 10000.0 ** (even.double() / self.width)
+        pair = (angles.sin().float(), angles.cos().float())
+        return torch.stack(pair, -1).flatten(-2) if self.interleaved else torch.cat(pair, -1)
+
+
 class Embeddings(nn.Module):
     """Sum of word, position and segment vectors, normalised (Devlin et al. 2019, figure 2).
 
@@ -57,17 +84,21 @@ class Embeddings(nn.Module):
         segments: Vector of each segment, or None for a model that knows none.
         norm: Applied to the sum.
         dropout: Probability of dropping an element in training.
+        scale: Factor of the word vectors (Vaswani et al. 2017, section 3.4).
     """
 
     def __init__(
         self,
         words: nn.Embedding,
-        positions: LearnedPositions | None,
+        positions: LearnedPositions | SinusoidalPositions | None,
         segments: nn.Embedding | None,
         norm: nn.Module,
         dropout: float,
+        *,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
+        self.scale = scale
         self.words = words
         self.positions = positions
         self.segments = segments
@@ -82,7 +113,7 @@ class Embeddings(nn.Module):
         elif batch.segments is not None and bool(batch.segments.any()):
             raise ValueError("token_type_ids has segments other than 0; this model knows none")
         if self.positions is not None:
-            hidden = hidden + self.positions(batch)
+            hidden = hidden + self.positions(batch).to(hidden.dtype)
         return self.dropout(self.norm(hidden))
 
     def _word_vectors(self, batch: TokenBatch) -> Tensor:
@@ -96,7 +127,8 @@ class Embeddings(nn.Module):
         if batch.ids is None:
             raise ValueError("a TokenBatch needs ids or embeds")
         check_ids("token id", batch.ids, self.words.num_embeddings, batch.layout)
-        return self.words(batch.ids)
+        vectors = self.words(batch.ids)
+        return vectors if self.scale == 1.0 else vectors * self.scale
 
     def _segment_vectors(self, batch: TokenBatch, segments: nn.Embedding) -> Tensor:
         if batch.segments is None:

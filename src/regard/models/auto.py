@@ -24,6 +24,7 @@ FAMILIES: Mapping[str, str] = {
     "qwen2": "regard.models.qwen2",
     "qwen3": "regard.models.qwen3",
     "roberta": "regard.models.roberta",
+    "transformer": "regard.models.transformer",
     "vit": "regard.models.vit",
     "xlm-roberta": "regard.models.xlm_roberta",
 }
@@ -95,6 +96,12 @@ class AutoModelForCausalLM(AutoModel):
     """Loads a model that continues text."""
 
     head = "CausalLM"
+
+
+class AutoModelForSeq2SeqLM(AutoModel):
+    """Loads a model that turns one text into another."""
+
+    head = "Seq2SeqLM"
 
 
 class AutoModelForPreTraining(AutoModel):

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from regard.batch import Layout, TokenBatch
 from regard.layers.scoring import LanguageModelHead, first_token
 from regard.models.encoder import TextBase, TextModel
-from regard.models.losses import classification_loss, sequence_loss, span_loss, token_loss
+from regard.models.losses import (
+    both_labels,
+    classification_loss,
+    sequence_loss,
+    span_loss,
+    token_loss,
+)
 from regard.outputs import (
     MaskedLMOutput,
     ModelOutput,
@@ -193,7 +199,7 @@ class QuestionAnswering(EncoderHead):
     ) -> ModelOutput:
         """Score padded tokens as start and end; `start_positions`, `end_positions` are (batch,)."""
         batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        labels = _both(start_positions=start_positions, end_positions=end_positions)
+        labels = both_labels(start_positions=start_positions, end_positions=end_positions)
         return self.answer(batch, labels, output_attentions, output_hidden_states)
 
     def output(
@@ -332,7 +338,7 @@ class PreTraining(EncoderHead):
     ) -> ModelOutput:
         """Score padded pairs; the loss is the sum of both tasks and needs both labels."""
         batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        both = _both(labels=labels, next_sentence_label=next_sentence_label)
+        both = both_labels(labels=labels, next_sentence_label=next_sentence_label)
         return self.answer(batch, both, output_attentions, output_hidden_states)
 
     def output(
@@ -353,13 +359,3 @@ def language_model_head(config: Any, act: str, inner: int | None = None) -> Lang
     """Return the map from tokens to words of the sizes that `config` gives."""
     sizes = (config.hidden_size, config.vocab_size, act, config.layer_norm_eps)
     return LanguageModelHead(*sizes, inner=inner, tied=config.tie_word_embeddings)
-
-
-def _both(**labels: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    """Return two kinds of labels that a loss needs together, or None when neither is given."""
-    (first_name, first), (second_name, second) = labels.items()
-    if first is not None and second is not None:
-        return first, second
-    if first is not None or second is not None:
-        raise ValueError(f"give both {first_name} and {second_name}, or neither")
-    return None

@@ -98,6 +98,16 @@ def span_loss(
     return (losses[0] + losses[1]) / 2
 
 
+def both_labels(**labels: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    """Return two kinds of labels that a loss needs together, or None when neither is given."""
+    (first_name, first), (second_name, second) = labels.items()
+    if first is not None and second is not None:
+        return first, second
+    if first is not None or second is not None:
+        raise ValueError(f"give both {first_name} and {second_name}, or neither")
+    return None
+
+
 def _position_loss(logits: Tensor, positions: Tensor, name: str) -> Tensor:
     columns = logits.shape[1]
     _check_count(len(positions), len(logits), name, tuple(positions.shape), logits)

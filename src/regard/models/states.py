@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from regard.attention.attention import ScaledDotProduct
 from regard.attention.kernels import attention_maps
-from regard.batch import Layout
+from regard.batch import Crossing, Layout
 from regard.layers.blocks import Stack
 from regard.models.model import PreTrainedModel
 from regard.observe import Observer, observing
@@ -22,6 +22,7 @@ class States:
     layout: Layout
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
     observers: dict[nn.Module, Observer] = field(default_factory=dict[nn.Module, Observer])
 
     def watch_hidden(self, model: nn.Module) -> None:
@@ -43,10 +44,13 @@ class States:
         self.attentions = ()
 
         def see(module: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
-            query, key, _value, layout = inputs
+            query, key, _value, scope = inputs
             pattern = cast("ScaledDotProduct", module).pattern
-            maps = attention_maps(query, key, layout, pattern)
-            self.attentions = (*(self.attentions or ()), maps)
+            maps = attention_maps(query, key, scope, pattern)
+            if isinstance(scope, Crossing):
+                self.cross_attentions = (*(self.cross_attentions or ()), maps)
+            else:
+                self.attentions = (*(self.attentions or ()), maps)
 
         self.observers |= {m: see for m in model.modules() if isinstance(m, ScaledDotProduct)}
 
@@ -56,13 +60,20 @@ class ObservedModel(PreTrainedModel):
 
     @contextmanager
     def watch(
-        self, layout: Layout, output_attentions: bool | None, output_hidden_states: bool | None
+        self,
+        layout: Layout,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+        within: nn.Module | None = None,
     ) -> Generator[States]:
-        """Collect what was asked for (None: what the config asks for) within the block."""
-        states, config = States(layout), self.config
+        """Collect what was asked for (None: what the config asks for) within the block.
+
+        Of the whole model, or of its part `within`.
+        """
+        states, config, model = States(layout), self.config, within or self
         if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            states.watch_hidden(self)
+            states.watch_hidden(model)
         if config.output_attentions if output_attentions is None else output_attentions:
-            states.watch_attention(self)
+            states.watch_attention(model)
         with observing(states.observers):
             yield states

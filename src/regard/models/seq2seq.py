@@ -1,0 +1,206 @@
+"""Encoder-decoder models: text in, text out (Sutskever et al. 2014; Vaswani et al. 2017, 3.1).
+
+The encoder reads the source; the decoder reads the target so far, each token what came before it,
+and attends to what the encoder made of the source.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.attention.attention import Memory
+from regard.batch import Crossing, Layout, TokenBatch
+from regard.config import Config
+from regard.layers.blocks import Stack
+from regard.layers.embeddings import Embeddings
+from regard.models.encoder import TextModel
+from regard.models.losses import IGNORED
+from regard.outputs import ModelOutput, Seq2SeqModelOutput
+
+
+class Seq2SeqConfig(Config):
+    """What the configurations of encoder-decoders share."""
+
+    decoder_start_token_id: int | None = None
+    is_encoder_decoder: bool = True
+
+
+class TextStack(nn.Module):
+    """One side of an encoder-decoder: embeddings, and the layers over them.
+
+    Args:
+        embeddings: Maps a packed batch to its first hidden vectors.
+        stack: The layers; those of a decoder also take a memory.
+    """
+
+    def __init__(self, embeddings: Embeddings, stack: Stack) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.stack = stack
+
+    def forward(
+        self, batch: TokenBatch, memory: Memory | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch."""
+        return self.stack(self.embeddings(batch), batch.layout, memory)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a caller gave for one side, padded: each (batch, length), vectors (..., width)."""
+
+    input_ids: Tensor | None = None
+    attention_mask: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there are tokens or vectors."""
+        return self.input_ids is not None or self.inputs_embeds is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What one run of encoder and decoder gave.
+
+    Attributes:
+        hidden: (tokens, width) the decoder's last vectors, packed.
+        layout: How they lie.
+        seen: Fields of the output that every model and head shares.
+    """
+
+    hidden: Tensor
+    layout: Layout
+    seen: dict[str, Any]
+
+
+class Seq2SeqModel(TextModel):
+    """Base of every encoder-decoder family, without a head.
+
+    A family sets both sides in its constructor and needs no forward of its own.
+    """
+
+    is_base: ClassVar[bool] = True
+
+    config: Seq2SeqConfig
+    encoder: TextStack
+    decoder: TextStack
+
+    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return what the encoder makes of a packed batch of sources."""
+        return self.encoder(batch)
+
+    def decode(
+        self, batch: TokenBatch, hidden: Float[Tensor, "source_tokens width"], layout: Layout
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the decoder's last vectors of a packed batch of targets.
+
+        `hidden` is what `encode` gave for the sources, which lie as `layout` says.
+        """
+        return self.decoder(batch, Memory(hidden, Crossing.between(batch.layout, layout)))
+
+    def shift_right(self, labels: Tensor) -> Tensor:
+        """Return what the decoder reads when it is to give `labels`, (batch, length).
+
+        The start token, then each label but the last; what is not labelled reads as padding.
+        """
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None or pad is None:
+            raise ValueError("the configuration needs decoder_start_token_id and pad_token_id")
+        shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], 1)
+        return shifted.masked_fill(shifted == IGNORED, pad)
+
+    def run(
+        self,
+        source: Side,
+        target: Side,
+        encoder_outputs: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> Decoded:
+        """Encode the source, unless `encoder_outputs` has it, and decode the target."""
+        wanted = (output_attentions, output_hidden_states)
+        if encoder_outputs is None:
+            hidden, layout, encoded = self._encode(source, wanted)
+        else:
+            hidden, layout, encoded = _given(encoder_outputs, source.attention_mask)
+        batch = TokenBatch.from_padded(
+            target.input_ids, target.attention_mask, inputs_embeds=target.inputs_embeds
+        )
+        with self.watch(batch.layout, *wanted, within=self.decoder) as states:
+            decoded = self.decode(batch, hidden, layout)
+        return Decoded(
+            decoded,
+            batch.layout,
+            {
+                "decoder_hidden_states": states.hidden_states,
+                "decoder_attentions": states.attentions,
+                "cross_attentions": states.cross_attentions,
+                **encoded,
+            },
+        )
+
+    def _encode(
+        self, source: Side, wanted: tuple[bool | None, bool | None]
+    ) -> tuple[Tensor, Layout, dict[str, Any]]:
+        """Return the sources' packed vectors, how they lie, and the output's fields for them."""
+        ids, mask, embeds = source.input_ids, source.attention_mask, source.inputs_embeds
+        batch = self.pack(ids, mask, None, None, embeds)
+        with self.watch(batch.layout, *wanted, within=self.encoder) as states:
+            hidden = self.encode(batch)
+        fields = {
+            "encoder_last_hidden_state": batch.layout.pad(hidden),
+            "encoder_hidden_states": states.hidden_states,
+            "encoder_attentions": states.attentions,
+        }
+        return hidden, batch.layout, fields
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: Any = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> Seq2SeqModelOutput:
+        """Encode padded sources and decode padded targets, all arguments (batch, length).
+
+        `encoder_outputs`, an encoder's output or a tuple that starts with (batch, length, width)
+        vectors, stands for a source that is encoded already; its `attention_mask` is still needed.
+        """
+        source = Side(input_ids, attention_mask, inputs_embeds)
+        target = Side(decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds)
+        target = target if target.given else self.default_target(source)
+        run = self.run(source, target, encoder_outputs, output_attentions, output_hidden_states)
+        return Seq2SeqModelOutput(last_hidden_state=run.layout.pad(run.hidden), **run.seen)
+
+    def default_target(self, source: Side) -> Side:
+        """Return what to decode when the caller gave no target: an error, for most families."""
+        raise ValueError(
+            f"{type(self).__name__} needs a target: decoder_input_ids, or labels for a model with "
+            "a head"
+        )
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings, which both sides share."""
+        return self.encoder.embeddings.words
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings of both sides."""
+        self.encoder.embeddings.words = self.decoder.embeddings.words = embeddings
+
+
+def _given(outputs: Any, mask: Tensor | None) -> tuple[Tensor, Layout, dict[str, Any]]:
+    """Return what `Seq2SeqModel._encode` does, of sources that are encoded already."""
+    names = ("encoder_last_hidden_state", "encoder_hidden_states", "encoder_attentions")
+    values = outputs.to_tuple() if isinstance(outputs, ModelOutput) else outputs
+    fields: dict[str, Any] = dict(zip(names, values, strict=False))
+    batch = TokenBatch.from_padded(None, mask, inputs_embeds=fields[names[0]])
+    return cast("Tensor", batch.embeds), batch.layout, fields
