@@ -85,7 +85,6 @@ class Seq2SeqModel(TextModel):
 
     is_base: ClassVar[bool] = True
 
-    config: Seq2SeqConfig
     encoder: TextStack
     decoder: TextStack
 
@@ -107,7 +106,8 @@ class Seq2SeqModel(TextModel):
 
         The start token, then each label but the last; what is not labelled reads as padding.
         """
-        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        start = cast("Seq2SeqConfig", self.config).decoder_start_token_id
+        pad = self.config.pad_token_id
         if start is None or pad is None:
             raise ValueError("the configuration needs decoder_start_token_id and pad_token_id")
         shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], 1)

@@ -150,7 +150,7 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
         ids, end = source.input_ids, self.config.eos_token_id
         if ids is None or not isinstance(end, int):
             raise ValueError(
-                f"{type(self).__name__} needs input_ids and one eos_token_id, to find the end tokens"
+                f"{type(self).__name__} needs input_ids, and a configuration with one eos_token_id"
             )
         found = ids.eq(end)
         if not bool(found.any(1).all()):
