@@ -7,6 +7,7 @@ attention can take each such group in one call. Padding exists only where tensor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, chain, groupby, islice, repeat
 from typing import Self, cast
 
@@ -242,6 +243,24 @@ class Crossing:
             ends = [starts[number] + keys.lengths[number] for number in numbers]
             blocks.append(Block(group, _scattered(ends, lengths, keys.offsets.device)))
         return cls(queries, keys, tuple(blocks))
+
+    @cached_property
+    def realigned(
+        self,
+    ) -> tuple[Int[Tensor, " key_tokens"], Int[Tensor, " sequences_and_end"]] | None:
+        """Where the keys lie in the order of the queries' sequences, and where each then starts.
+
+        None when they lie in that order already.
+        """
+        if self.keys.order == self.queries.order:
+            return None
+        packed = {row: number for number, row in enumerate(self.keys.order)}
+        numbers = [packed[row] for row in self.queries.order]
+        starts = [0, *accumulate(self.keys.lengths)]
+        index = chain.from_iterable(range(starts[n], starts[n + 1]) for n in numbers)
+        device = self.keys.offsets.device
+        lengths = [self.keys.lengths[number] for number in numbers]
+        return torch.tensor([*index], device=device), _offsets(lengths, device)
 
 
 #: What attends to what: sequences to themselves, or to those of another layout.

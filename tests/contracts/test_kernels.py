@@ -17,7 +17,8 @@ PATTERNS = [
     Pattern(causal=True, window=3, scale=0.7),
     Pattern(causal=True, window=0),
 ]
-OTHERS = [name for name in KERNELS if name != "eager"]
+CPU = [name for name in KERNELS if name != "varlen"]
+OTHERS = [name for name in CPU if name != "eager"]
 
 
 def tensors(tokens, heads, head_dim, dtype, key_heads=None):
@@ -60,7 +61,7 @@ def test_lower_precisions(name, dtype, atol):
     assert torch.allclose(found.double(), expected, atol=atol)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 def test_tokens_of_other_sequences_do_not_matter(name):
     layout = Layout.from_lengths([4, 4, 3])
     query, key, value = tensors(layout.tokens, 2, 4, torch.float64)
@@ -72,7 +73,7 @@ def test_tokens_of_other_sequences_do_not_matter(name):
     assert same.tolist() == [True] * 4 + [False] * 4 + [True] * 3
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 def test_dropout_drops_and_keeps_the_mean(name):
     layout = Layout.from_lengths([16])
     query, key, _ = tensors(16, 2, 4, torch.float32)
@@ -98,7 +99,7 @@ def test_maps_stand_in_the_callers_rows_and_columns():
     assert torch.allclose(layout.pack(mixed), eager(query, key, value, layout))
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 def test_shared_key_heads_equal_repeated_ones(name):
     layout = Layout.from_lengths([5, 3])
     query, key, value = tensors(8, 4, 4, torch.float64, key_heads=2)
@@ -107,7 +108,7 @@ def test_shared_key_heads_equal_repeated_ones(name):
     assert torch.allclose(KERNELS[name](query, key, value, layout), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_nothing_comes_from_where_the_pattern_forbids(name, pattern):
     layout = Layout.from_lengths([6])
@@ -154,7 +155,7 @@ def row_by_row(query, key, value, crossing, pattern=ALL):
     return mixed
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 @settings(max_examples=40)
 @given(rows=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), min_size=1, max_size=7))
 def test_a_row_attends_to_the_same_row_of_another_layout(name, rows):
@@ -174,7 +175,7 @@ def test_a_row_attends_to_the_same_row_of_another_layout(name, rows):
             assert torch.allclose(left, right, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_queries_are_the_last_of_longer_keys(name, pattern):
     """As in decoding: of 5, 7, 7 and 3 tokens the last 2 ask."""
@@ -196,7 +197,7 @@ def test_blocks_of_equal_neighbours_are_views():
     assert block.keys.mask.tolist() == [[True] * 4, [False] + [True] * 3]
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("pattern", [ALL, Pattern(causal=True), Pattern(window=1, scale=1.0)])
 def test_a_bias_adds_to_the_scores(name, pattern):
     layout = Layout.from_lengths([3, 5, 5])
@@ -230,3 +231,53 @@ def test_maps_of_crossings_stand_in_the_callers_rows_and_columns():
     assert torch.equal(maps > 0, pairs.expand_as(maps))
     mixed = torch.einsum("rhqk,rkhd->rqhd", maps, keys.pad(value))
     assert torch.allclose(queries.pack(mixed), eager(query, key, value, crossing))
+
+
+def stand_in(query, key, value, q_offsets, k_offsets, q_longest, k_longest, **options):
+    """Do what torch documents of `varlen_attn`: a window of -1 has no end, ends meet ends."""
+    left, right = options["window_size"]
+    scale = options["scale"] or query.shape[-1] ** -0.5
+    assert options["enable_gqa"] == (query.shape[1] != key.shape[1])
+    key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
+    mixed = torch.empty_like(query)
+    for row in range(len(q_offsets) - 1):
+        mine, its = slice(*q_offsets[row : row + 2]), slice(*k_offsets[row : row + 2])
+        scores = torch.einsum("qhd,khd->hqk", query[mine], key[its]) * scale
+        queries, keys = scores.shape[1:]
+        assert queries <= q_longest
+        assert keys <= k_longest
+        back = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)
+        hidden = (back > left if left >= 0 else back < -keys) | ((-back > right) & (right >= 0))
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+        mixed[mine] = torch.einsum("hqk,khd->qhd", weights, value[its])
+    return mixed
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that says it is in half precision on CUDA, to look at what the kernel passes on."""
+
+    is_cuda = True
+    dtype = torch.bfloat16
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("crossed", [False, True])
+def test_varlen_passes_on_what_flash_attention_wants(crossed, pattern, monkeypatch):
+    import torch.nn.attention.varlen as flash
+
+    monkeypatch.setattr(flash, "varlen_attn", stand_in)
+    scope = shuffled([2, 4, 1, 4])
+    if crossed:
+        scope = Crossing.between(scope, shuffled([5, 4, 7, 6]))
+    query = tensors(scope.queries.tokens, 4, 4, torch.float64)[0]
+    _, key, value = tensors(scope.keys.tokens, 4, 4, torch.float64, key_heads=2)
+    found = KERNELS["varlen"](query.detach().as_subclass(OnDevice), key, value, scope, pattern)
+    expected = eager(query, key, value, scope, pattern)
+    assert torch.allclose(found.as_subclass(torch.Tensor), expected, atol=1e-12)
+
+
+def test_varlen_refuses_what_it_cannot_do():
+    query, key, value = tensors(4, 2, 4, torch.float32)
+    with pytest.raises(ValueError, match=r"found torch.float32 on cpu.*Use attn_implementation"):
+        KERNELS["varlen"](query, key, value, Layout.from_lengths([4]))

@@ -9,13 +9,14 @@ A kernel sees no module, no configuration and no environment.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regard.batch import Block, Group, Scattered, Scope
+from regard.batch import Block, Crossing, Group, Scattered, Scope
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,50 @@ def sdpa(
     return torch.cat(parts) if parts else torch.empty_like(query)
 
 
-KERNELS: Mapping[str, Kernel] = {"eager": eager, "sdpa": sdpa}
+def varlen(
+    query: Float[Tensor, "tokens heads head_dim"],
+    key: Float[Tensor, "key_tokens key_heads head_dim"],
+    value: Float[Tensor, "key_tokens key_heads head_dim"],
+    scope: Scope,
+    pattern: Pattern = ALL,
+    dropout: float = 0.0,
+) -> Float[Tensor, "tokens heads head_dim"]:
+    """Flash attention over all sequences in one call: half precision on CUDA, nothing else.
+
+    Raises:
+        ValueError: What is asked is what it cannot do; use ``"sdpa"``.
+    """
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    biased = any(block.bias is not None for block in scope.blocks)
+    if not query.is_cuda or not half or biased or dropout:
+        raise ValueError(
+            "attention kernel 'varlen' needs CUDA tensors in half precision, no bias and no "
+            f"dropout; found {query.dtype} on {query.device}, {'a' if biased else 'no'} bias, "
+            f'dropout {dropout}. Use attn_implementation="sdpa"'
+        )
+    from torch.nn.attention.varlen import varlen_attn  # imports a compiler
+
+    offsets = scope.keys.offsets
+    if isinstance(scope, Crossing) and scope.realigned is not None:
+        index, offsets = scope.realigned
+        key, value = key[index], value[index]
+    reach = -1 if pattern.window is None else pattern.window
+    mixed = varlen_attn(
+        query,
+        key,
+        value,
+        scope.queries.offsets,
+        offsets,
+        max(scope.queries.lengths, default=0),
+        max(scope.keys.lengths, default=0),
+        scale=pattern.scale,
+        window_size=(reach, 0 if pattern.causal else reach),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return cast("Tensor", mixed)  # a tuple only when more is asked for
+
+
+KERNELS: Mapping[str, Kernel] = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
 
 
 def attention_maps(
