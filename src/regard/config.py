@@ -16,26 +16,41 @@ from regard.errors import ConfigError, listing, nearest, notices
 
 CONFIG_FILE = "config.json"
 
+#: Probabilities of dropping something, by the names that families have for them.
+RATES = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
+    *("attention_dropout", "embd_pdrop", "qa_dropout", "seq_classif_dropout"),
+    *("summary_first_dropout", "summary_last_dropout"),
+)
+
 #: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
 #: only catch damage: a layer count of 10**9 would otherwise build for hours before it
 #: fails.
 LIMITS: Mapping[str, tuple[float, float]] = {
     "vocab_size": (1, 2**31),
-    "hidden_size": (1, 2**20),
+    "hidden_size": (1, 2**16),
+    "embedding_size": (1, 2**16),
     "num_hidden_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
+    "num_key_value_heads": (1, 2**16),
+    "head_dim": (1, 2**16),
     "intermediate_size": (1, 2**24),
+    "pooler_output_size": (1, 2**16),
     "max_position_embeddings": (1, 2**31),
     "type_vocab_size": (0, 2**20),
-    "layer_norm_eps": (0, 1),
+    "num_channels": (1, 2**12),
+    "encoder_stride": (1, 2**12),
+    "sliding_window": (1, 2**31),
+    "max_window_layers": (0, 2**31),
+    "rope_theta": (1.01, 1e12),
     "initializer_range": (0, 100),
-    "hidden_dropout_prob": (0, 1),
-    "attention_probs_dropout_prob": (0, 1),
-    "classifier_dropout": (0, 1),
-    "embedding_size": (1, 2**20),
     "num_labels": (0, 2**20),
-    "pad_token_id": (0, 2**31),
+    **dict.fromkeys(("layer_norm_eps", "rms_norm_eps"), (0, 1)),
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), (0, 2**31)),
+    **dict.fromkeys(RATES, (0, 1)),
 }
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 #: What `dtype` may be; the number formats that a model can be kept in.
 DTYPES = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2")
@@ -106,6 +121,7 @@ class Config:
         # Also takes torch.float16 and "torch.float16"; "auto" asks for what None does.
         dtype = None if self.dtype is None else str(self.dtype).removeprefix("torch.")
         self.dtype = None if dtype == "auto" else dtype
+        self._drop_minus_ones()
         self._set_labels(num_labels)
         self.check()
 
@@ -197,9 +213,15 @@ class Config:
 
     def check(self) -> None:
         """Raise `ConfigError` for a value that cannot be built; subclasses add their own rules."""
+        on_disk = {field: f"{field} ({name} on disk)" for name, field in self.aliases.items()}
         for name, annotation in _annotations(type(self)).items():
-            _check_type(name, getattr(self, name), annotation)
-            _check_limits(name, getattr(self, name))
+            called = on_disk.get(name, name)
+            _check_type(called, getattr(self, name), annotation)
+            _check_limits(called, getattr(self, name), LIMITS.get(name))
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise ConfigError(
+                f"problem_type is {self.problem_type!r}; known: {', '.join(PROBLEM_TYPES)}"
+            )
         if self.dtype not in (None, *DTYPES):
             raise ConfigError(
                 f"dtype is {self.dtype!r}{nearest(str(self.dtype), DTYPES)}; "
@@ -240,6 +262,13 @@ class Config:
     def _field_of(cls, name: str) -> str:
         return "dtype" if name == "torch_dtype" else cls.aliases.get(name, name)
 
+    def _drop_minus_ones(self) -> None:
+        """Read -1 as no special token: old files, of Llamas above all, mean that by it."""
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            if vars(self)[name] == -1:
+                notices.warning("%s is -1, which is read as none", name)
+                setattr(self, name, None)
+
     def _set_labels(self, count: int | None) -> None:
         if self.id2label is None and self.label2id:
             _check_type("label2id", self.label2id, dict)
@@ -250,7 +279,7 @@ class Config:
         if self.id2label is None:
             count = 2 if count is None else count
             _check_type("num_labels", count, int)
-            _check_limits("num_labels", count)
+            _check_limits("num_labels", count, LIMITS["num_labels"])
             self.id2label = _generic_labels(count)
         self.id2label = _checked_labels(self.id2label, "id2label")
         if count is not None and count != len(self.id2label):
@@ -325,7 +354,9 @@ def _check_type(name: str, value: object, annotation: Any) -> None:
         raise ConfigError(f"{name} is {value!r}; it must be {names.replace('NoneType', 'null')}")
 
 
-def _check_limits(name: str, value: object) -> None:
-    low, high = LIMITS.get(name, (-float("inf"), float("inf")))
-    if isinstance(value, int | float) and not low <= value <= high:
+def _check_limits(name: str, value: object, limits: tuple[float, float] | None) -> None:
+    if limits is None or not isinstance(value, int | float):
+        return
+    low, high = limits
+    if not low <= value <= high:
         raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")
