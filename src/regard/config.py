@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, cast, dataclass_transform
 
 from regard.checkpoints.files import find_checkpoint, source_options
 from regard.checkpoints.write import write_text
@@ -28,14 +28,14 @@ RATES = (
 #: fails.
 LIMITS: Mapping[str, tuple[float, float]] = {
     "vocab_size": (1, 2**31),
-    "hidden_size": (1, 2**16),
-    "embedding_size": (1, 2**16),
+    "hidden_size": (1, 2**20),
+    "embedding_size": (1, 2**20),
     "num_hidden_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
     "num_key_value_heads": (1, 2**16),
     "head_dim": (1, 2**16),
     "intermediate_size": (1, 2**24),
-    "pooler_output_size": (1, 2**16),
+    "pooler_output_size": (1, 2**20),
     "max_position_embeddings": (1, 2**31),
     "type_vocab_size": (0, 2**20),
     "num_channels": (1, 2**12),
@@ -102,8 +102,9 @@ class Config:
         given: dict[str, Any] = {}
         for name, value in values.items():
             field = self._field_of(name)
-            if given.setdefault(field, value) != value:
+            if field in given and given[field] != value:
                 raise ConfigError(f"{field} is given twice: {given[field]!r} and {value!r}")
+            given[field] = value
         known = {field.name: field for field in _fields(type(self))}
         floats = {n for n, hint in _annotations(type(self)).items() if float in _kinds(hint)}
         for name, field in known.items():
@@ -213,11 +214,8 @@ class Config:
 
     def check(self) -> None:
         """Raise `ConfigError` for a value that cannot be built; subclasses add their own rules."""
-        on_disk = {field: f"{field} ({name} on disk)" for name, field in self.aliases.items()}
         for name, annotation in _annotations(type(self)).items():
-            called = on_disk.get(name, name)
-            _check_type(called, getattr(self, name), annotation)
-            _check_limits(called, getattr(self, name), LIMITS.get(name))
+            _check(name, getattr(self, name), annotation, self._called_on_disk(name))
         if self.problem_type not in (None, *PROBLEM_TYPES):
             raise ConfigError(
                 f"problem_type is {self.problem_type!r}; known: {', '.join(PROBLEM_TYPES)}"
@@ -262,6 +260,10 @@ class Config:
     def _field_of(cls, name: str) -> str:
         return "dtype" if name == "torch_dtype" else cls.aliases.get(name, name)
 
+    def _called_on_disk(self, field: str) -> str:
+        names = [name for name, known in self.aliases.items() if known == field]
+        return f" (on disk it is {names[0]})" if names else ""
+
     def _drop_minus_ones(self) -> None:
         """Read -1 as no special token: old files, of Llamas above all, mean that by it."""
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -271,15 +273,14 @@ class Config:
 
     def _set_labels(self, count: int | None) -> None:
         if self.id2label is None and self.label2id:
-            _check_type("label2id", self.label2id, dict)
+            _check("label2id", self.label2id, dict)
             numbered = {index: label for label, index in self.label2id.items()}
             if len(numbered) < len(self.label2id):
                 raise ConfigError("label2id gives two labels the same number")
             self.id2label = _checked_labels(numbered, "label2id")
         if self.id2label is None:
             count = 2 if count is None else count
-            _check_type("num_labels", count, int)
-            _check_limits("num_labels", count, LIMITS["num_labels"])
+            _check("num_labels", count, int)
             self.id2label = _generic_labels(count)
         self.id2label = _checked_labels(self.id2label, "id2label")
         if count is not None and count != len(self.id2label):
@@ -292,7 +293,7 @@ class Config:
 
 
 def _checked_labels(given: Any, field: str) -> dict[int, str]:
-    _check_type("id2label", given, dict)
+    _check("id2label", given, dict)
     try:
         labels = {int(index): label for index, label in given.items()}
     except (TypeError, ValueError) as error:
@@ -306,7 +307,7 @@ def _checked_labels(given: Any, field: str) -> dict[int, str]:
         if isinstance(label, int):  # data sets whose labels are numbers
             labels[index] = str(label)
         else:
-            _check_type(f"id2label[{index}]", label, str)
+            _check(f"id2label[{index}]", label, str)
     return labels
 
 
@@ -334,9 +335,12 @@ def _annotations(cls: type[Config]) -> dict[str, Any]:
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
     """Return the plain classes that an annotation allows."""
+    return tuple(typing.get_origin(one) or one for one in _alternatives(annotation))
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    wanted = typing.get_args(annotation) if union else (annotation,)
-    return tuple(typing.get_origin(one) or one for one in wanted)
+    return typing.get_args(annotation) if union else (annotation,)
 
 
 def _as_float(value: Any) -> Any:
@@ -345,18 +349,25 @@ def _as_float(value: Any) -> Any:
     return float(value) if plain else value
 
 
-def _check_type(name: str, value: object, annotation: Any) -> None:
+def _check(name: str, value: object, annotation: Any, note: str = "") -> None:
+    """Raise `ConfigError`, ending with `note`, for a value of another type or outside LIMITS."""
     plain = _kinds(annotation)
     accepted = (*plain, int) if float in plain else plain
     # A bool is an int to Python, yet `hidden_size: true` is a mistake.
-    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in plain):
-        names = " or ".join(getattr(one, "__name__", str(one)) for one in plain)
-        raise ConfigError(f"{name} is {value!r}; it must be {names.replace('NoneType', 'null')}")
+    fits = isinstance(value, accepted) and (not isinstance(value, bool) or bool in plain)
+    if fits and isinstance(value, list):
+        items = next((kind for kind in (int, str) if list[kind] in _alternatives(annotation)), None)
+        fits = items is None or all(type(one) is items for one in cast("list[object]", value))
+    if not fits:
+        names = " or ".join(_spelled(one) for one in _alternatives(annotation))
+        raise ConfigError(f"{name} is {value!r}; it must be {names}{note}")
+    low, high = LIMITS.get(name, (-float("inf"), float("inf")))
+    if name in LIMITS and isinstance(value, int | float) and not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}{note}")
 
 
-def _check_limits(name: str, value: object, limits: tuple[float, float] | None) -> None:
-    if limits is None or not isinstance(value, int | float):
-        return
-    low, high = limits
-    if not low <= value <= high:
-        raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+def _spelled(annotation: Any) -> str:
+    """Return ``int``, ``list[str]`` or, for the type of None, ``null``."""
+    plain = typing.get_origin(annotation) is None
+    name = getattr(annotation, "__name__", str(annotation)) if plain else str(annotation)
+    return name.replace("NoneType", "null")

@@ -107,7 +107,7 @@ def test_a_model_is_not_built_from_a_name():
         ({"num_attention_heads": 5}, "must divide"),
         ({"hidden_size": 0}, "hidden_size is 0"),
         ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob is 1.5"),
-        ({"is_decoder": True}, "is_decoder=True is not implemented"),
+        ({"add_cross_attention": True}, "add_cross_attention=True is not implemented"),
         ({"position_embedding_type": "relative_key"}, "only 'absolute'"),
     ],
 )

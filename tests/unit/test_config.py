@@ -220,7 +220,7 @@ def test_default_common_fields_are_not_written():
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
         ({"rate": "x"}, "rate is 'x'; it must be float"),
         ({"rate": False}, "rate is False; it must be float"),
-        ({"names": "ab"}, "names is 'ab'; it must be list or null"),
+        ({"names": "ab"}, r"names is 'ab'; it must be list\[str\] or null"),
         ({"scale_attn": False}, "scale_attn=False is not implemented for 'wide'; only True is"),
         ({"dtype": "float31"}, "dtype is 'float31'; did you mean 'float32'"),
         ({"use_cache": 1}, "use_cache is 1; it must be bool"),

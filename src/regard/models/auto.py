@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from regard.checkpoints.files import find_checkpoint, source_options
 from regard.config import CONFIG_FILE, Config
@@ -96,7 +96,7 @@ class AutoModel:
                 f"{', '.join(sorted(found.heads))}"
             )
         variants = [head for task, head in found.heads.items() if task.startswith(cls.head)]
-        named = saved_with if isinstance(saved_with, list) else []
+        named = cast("list[object]", saved_with) if isinstance(saved_with, list) else []
         return next((v for v in variants if v.__name__ in named), found.heads[cls.head])
 
 

@@ -103,7 +103,7 @@ class ElectraForPreTraining(ElectraPreTrainedModel, heads.LabelledHead):
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
-        self.detector = Classifier(config.hidden_size, 1, config.hidden_act, dropout=0.0)
+        self.detector = Classifier(heads.hidden_layer(config), 1, config.hidden_act, dropout=0.0)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, " tokens"]:
@@ -148,7 +148,7 @@ class ElectraForSequenceClassification(ElectraPreTrainedModel, heads.SequenceCla
 
     def build_classifier(self, config: ElectraConfig, classes: int) -> nn.Module:
         """Return both layers."""
-        return Classifier(config.hidden_size, classes, "gelu", self.dropout_rate(config))
+        return Classifier(heads.hidden_layer(config), classes, "gelu", self.dropout_rate(config))
 
 
 class ElectraForMultipleChoice(ElectraPreTrainedModel, heads.MultipleChoice):
@@ -167,7 +167,7 @@ class ElectraForMultipleChoice(ElectraPreTrainedModel, heads.MultipleChoice):
     def build_classifier(self, config: ElectraConfig, classes: int) -> nn.Module:
         """Return both layers."""
         act, rate = config.summary_activation, config.summary_last_dropout
-        return Classifier(config.hidden_size, classes, act, rate)
+        return Classifier(heads.hidden_layer(config), classes, act, rate)
 
 
 class ElectraForTokenClassification(ElectraPreTrainedModel, heads.TokenClassification):

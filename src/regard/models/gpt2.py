@@ -134,7 +134,8 @@ class GPT2Model(GPT2PreTrainedModel, decoder.DecoderModel):
 
 def _layer(config: GPT2Config, number: int) -> PreNormLayer:
     width, heads_ = config.hidden_size, config.num_attention_heads
-    scale = (width // heads_) ** -0.5 if config.scale_attn_weights else 1.0
+    head_dim = max(width // heads_, 1)  # Attention refuses more heads than the width has room for
+    scale = head_dim**-0.5 if config.scale_attn_weights else 1.0
     if config.scale_attn_by_inverse_layer_idx:
         scale /= number + 1
     inner = 4 * width if config.intermediate_size is None else config.intermediate_size

@@ -350,6 +350,12 @@ class PreTraining(EncoderHead):
         )
 
 
+def hidden_layer(config: Any) -> nn.Linear:
+    """Return the first of two layers that score; it is the only big part of such a head."""
+    with without_memory():
+        return nn.Linear(config.hidden_size, config.hidden_size)
+
+
 def flat_choices(
     input_ids: Tensor | None, *others: Tensor | None
 ) -> tuple[tuple[int, int], list[Tensor | None]]:

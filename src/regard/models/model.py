@@ -45,7 +45,7 @@ class _WithoutValues(TorchFunctionMode):
 def without_memory() -> Generator[None]:
     """Build what is made in the block on ``meta`` while a checkpoint is loaded, else as always.
 
-    For parts that every checkpoint has: bases, and the word scores of a language model.
+    For bases and the big parts of our heads, which `init_module` fills where a file lacks them.
     """
     if not _loading.get():
         yield

@@ -162,7 +162,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel, heads.SequenceCla
 
     def build_classifier(self, config: RobertaConfig, classes: int) -> nn.Module:
         """Return two layers."""
-        return Classifier(config.hidden_size, classes, "tanh", self.dropout_rate(config))
+        return Classifier(heads.hidden_layer(config), classes, "tanh", self.dropout_rate(config))
 
 
 class RobertaForTokenClassification(RobertaPreTrainedModel, heads.TokenClassification):

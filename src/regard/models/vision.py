@@ -13,6 +13,7 @@ from regard.checkpoints.keymap import KeyTable
 from regard.errors import ConfigError
 from regard.layers.blocks import Stack
 from regard.models.losses import sequence_loss
+from regard.models.model import without_memory
 from regard.models.states import ObservedModel
 from regard.outputs import BaseModelOutputWithPooling, ModelOutput
 
@@ -245,7 +246,8 @@ class MaskedImageModeling(ImageHead):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.stride = config.encoder_stride
-        self.decoder = nn.Conv2d(config.hidden_size, self.stride**2 * config.num_channels, 1)
+        with without_memory():
+            self.decoder = nn.Conv2d(config.hidden_size, self.stride**2 * config.num_channels, 1)
         self.post_init()
 
     def logits(

@@ -110,11 +110,12 @@ class ViTPreTrainedModel(PreTrainedModel):
         if not isinstance(module, nn.Linear | nn.Conv2d | vision.PatchEmbeddings):
             super().init_module(module)
             return
+        std = self.config.initializer_range
         for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias":
+            if name == "bias" or not std:
                 nn.init.zeros_(parameter)
             else:
-                nn.init.trunc_normal_(parameter, std=self.config.initializer_range)
+                nn.init.trunc_normal_(parameter, std=std)
 
 
 class ViTModel(ViTPreTrainedModel, vision.ImageEncoder):
