@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regard import BertConfig, Config
+from regard import BertConfig, Config, LlamaConfig
 from regard.errors import ConfigError
 
 from ..contracts.checkpoint_folders import told
@@ -288,3 +288,15 @@ def test_defaults_are_not_shared():
     first.names = ["x"]
     assert second.extra == {}
     assert second.names is None
+
+
+@pytest.mark.parametrize("name", ["pad_token_id", "bos_token_id", "eos_token_id"])
+def test_a_special_token_of_minus_one_is_none_and_told(name, tmp_path, caplog):
+    """As the first Llamas' files have it; the reference takes the last word for padding."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", name: -1}))
+    config = LlamaConfig.from_pretrained(tmp_path)
+    assert vars(config)[name] is None
+    assert caplog.messages == [f"{name} is -1, which is read as none"]
+    assert vars(LlamaConfig(**{name: -1}))[name] is None
+    with pytest.raises(ConfigError, match=f"{name} is -2"):
+        LlamaConfig(**{name: -2})

@@ -108,7 +108,8 @@ def load_weights(
     match = _match(model, targets, open_tensors(folder), anatomy)
     _judge(match, anatomy, request, folder.name)
     groups = tie_groups(targets)
-    _fill_new(model, [names for names in groups if not match.found.keys() & names], request)
+    lacking = [names for names in groups if not match.found.keys() & names]
+    _fill_new(model, lacking, request, folder.name)
     dtype = request.dtype or _first_float(match.found.values())
     tied = [_assign(model, names, targets, match.found, dtype) for names in groups]
     model.to(dtype)
@@ -288,7 +289,9 @@ def _half_there(match: _Match, anatomy: Anatomy) -> list[str]:
     ]
 
 
-def _fill_new(model: nn.Module, groups: Iterable[list[str]], request: LoadRequest) -> None:
+def _fill_new(
+    model: nn.Module, groups: Iterable[list[str]], request: LoadRequest, source: str
+) -> None:
     """Give parameters that the file lacks memory and fresh values, where they have none yet."""
     fresh: dict[nn.Module, list[str]] = {}
     for names in groups:
@@ -308,7 +311,7 @@ def _fill_new(model: nn.Module, groups: Iterable[list[str]], request: LoadReques
         left = [name for name in names if not _is_filled(getattr(*_owner(model, name)))]
         if left:
             raise CheckpointError(
-                f"the file lacks {listing(left)}, which init_module of the model around it leaves "
+                f"{source} lacks {listing(left)}, which init_module of the model around it leaves "
                 f"unset; let it fill a {type(owner).__name__}, or load a file that has all of it"
             )
 
