@@ -21,6 +21,7 @@ from regard.models.auto import AutoModel as AutoModel
 # models, by family
 from regard.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
 from regard.models.auto import AutoModelForImageClassification as AutoModelForImageClassification
+from regard.models.auto import AutoModelForMaskedImageModeling as AutoModelForMaskedImageModeling
 from regard.models.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
 from regard.models.auto import AutoModelForMultipleChoice as AutoModelForMultipleChoice
 from regard.models.auto import (
@@ -41,9 +42,11 @@ from regard.models.bert import BertForPreTraining as BertForPreTraining
 from regard.models.bert import BertForQuestionAnswering as BertForQuestionAnswering
 from regard.models.bert import BertForSequenceClassification as BertForSequenceClassification
 from regard.models.bert import BertForTokenClassification as BertForTokenClassification
+from regard.models.bert import BertLMHeadModel as BertLMHeadModel
 from regard.models.bert import BertModel as BertModel
 from regard.models.bert import BertPreTrainedModel as BertPreTrainedModel
 from regard.models.camembert import CamembertConfig as CamembertConfig
+from regard.models.camembert import CamembertForCausalLM as CamembertForCausalLM
 from regard.models.camembert import CamembertForMaskedLM as CamembertForMaskedLM
 from regard.models.camembert import CamembertForMultipleChoice as CamembertForMultipleChoice
 from regard.models.camembert import CamembertForQuestionAnswering as CamembertForQuestionAnswering
@@ -60,6 +63,7 @@ from regard.models.deit import DeiTForImageClassification as DeiTForImageClassif
 from regard.models.deit import (
     DeiTForImageClassificationWithTeacher as DeiTForImageClassificationWithTeacher,
 )
+from regard.models.deit import DeiTForMaskedImageModeling as DeiTForMaskedImageModeling
 from regard.models.deit import DeiTModel as DeiTModel
 from regard.models.deit import DeiTPreTrainedModel as DeiTPreTrainedModel
 from regard.models.distilbert import DistilBertConfig as DistilBertConfig
@@ -77,6 +81,7 @@ from regard.models.distilbert import (
 from regard.models.distilbert import DistilBertModel as DistilBertModel
 from regard.models.distilbert import DistilBertPreTrainedModel as DistilBertPreTrainedModel
 from regard.models.electra import ElectraConfig as ElectraConfig
+from regard.models.electra import ElectraForCausalLM as ElectraForCausalLM
 from regard.models.electra import ElectraForMaskedLM as ElectraForMaskedLM
 from regard.models.electra import ElectraForMultipleChoice as ElectraForMultipleChoice
 from regard.models.electra import ElectraForPreTraining as ElectraForPreTraining
@@ -88,6 +93,7 @@ from regard.models.electra import ElectraForTokenClassification as ElectraForTok
 from regard.models.electra import ElectraModel as ElectraModel
 from regard.models.electra import ElectraPreTrainedModel as ElectraPreTrainedModel
 from regard.models.gpt2 import GPT2Config as GPT2Config
+from regard.models.gpt2 import GPT2DoubleHeadsModel as GPT2DoubleHeadsModel
 from regard.models.gpt2 import GPT2ForQuestionAnswering as GPT2ForQuestionAnswering
 from regard.models.gpt2 import GPT2ForSequenceClassification as GPT2ForSequenceClassification
 from regard.models.gpt2 import GPT2ForTokenClassification as GPT2ForTokenClassification
@@ -126,6 +132,7 @@ from regard.models.qwen3 import Qwen3ForTokenClassification as Qwen3ForTokenClas
 from regard.models.qwen3 import Qwen3Model as Qwen3Model
 from regard.models.qwen3 import Qwen3PreTrainedModel as Qwen3PreTrainedModel
 from regard.models.roberta import RobertaConfig as RobertaConfig
+from regard.models.roberta import RobertaForCausalLM as RobertaForCausalLM
 from regard.models.roberta import RobertaForMaskedLM as RobertaForMaskedLM
 from regard.models.roberta import RobertaForMultipleChoice as RobertaForMultipleChoice
 from regard.models.roberta import RobertaForQuestionAnswering as RobertaForQuestionAnswering
@@ -141,9 +148,11 @@ from regard.models.transformer import TransformerModel as TransformerModel
 from regard.models.transformer import TransformerPreTrainedModel as TransformerPreTrainedModel
 from regard.models.vit import ViTConfig as ViTConfig
 from regard.models.vit import ViTForImageClassification as ViTForImageClassification
+from regard.models.vit import ViTForMaskedImageModeling as ViTForMaskedImageModeling
 from regard.models.vit import ViTModel as ViTModel
 from regard.models.vit import ViTPreTrainedModel as ViTPreTrainedModel
 from regard.models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
+from regard.models.xlm_roberta import XLMRobertaForCausalLM as XLMRobertaForCausalLM
 from regard.models.xlm_roberta import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
 from regard.models.xlm_roberta import XLMRobertaForMultipleChoice as XLMRobertaForMultipleChoice
 from regard.models.xlm_roberta import (

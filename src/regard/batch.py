@@ -7,8 +7,7 @@ attention can take each such group in one call. Padding exists only where tensor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import accumulate, chain, groupby, islice, repeat
+from itertools import chain, groupby, repeat
 from typing import Self, cast
 
 import torch
@@ -201,73 +200,6 @@ class Layout:
 
 
 @dataclass(frozen=True, eq=False)
-class Crossing:
-    """Each sequence of one layout attends to the same row's sequence of another.
-
-    Attributes:
-        queries: Where the sequences that attend lie (a target).
-        keys: Where those that are attended to lie (its source).
-        blocks: One for each group of `queries`.
-    """
-
-    queries: Layout
-    keys: Layout
-    blocks: tuple[Block, ...]
-
-    @classmethod
-    def between(cls, queries: Layout, keys: Layout) -> Self:
-        """Pair the rows of two layouts.
-
-        Raises:
-            ValueError: They have different numbers of rows, or a row has queries and no keys.
-        """
-        if len(queries.lengths) != len(keys.lengths):
-            raise ValueError(
-                f"{len(queries.lengths)} sequences cannot attend to {len(keys.lengths)}; a batch "
-                "needs one source for each target"
-            )
-        packed = {row: number for number, row in enumerate(keys.order)}
-        starts = [0, *accumulate(keys.lengths)]
-        rows, blocks = iter(queries.order), list[Block]()
-        for group in queries.groups:
-            numbers = [packed[row] for row in islice(rows, group.count)]
-            empty = [number for number in numbers if group.length and not keys.lengths[number]]
-            if empty:
-                row = keys.order[empty[0]]
-                raise ValueError(f"sequence {row} has no tokens to attend to in its source")
-            side_by_side = numbers == [*range(numbers[0], numbers[0] + len(numbers))]
-            lengths = [keys.lengths[number] for number in numbers]
-            if side_by_side and len({*lengths}) == 1:
-                blocks.append(Block(group, Group(starts[numbers[0]], group.count, lengths[0])))
-                continue
-            ends = [starts[number] + keys.lengths[number] for number in numbers]
-            blocks.append(Block(group, _scattered(ends, lengths, keys.offsets.device)))
-        return cls(queries, keys, tuple(blocks))
-
-    @cached_property
-    def realigned(
-        self,
-    ) -> tuple[Int[Tensor, " key_tokens"], Int[Tensor, " sequences_and_end"]] | None:
-        """Where the keys lie in the order of the queries' sequences, and where each then starts.
-
-        None when they lie in that order already.
-        """
-        if self.keys.order == self.queries.order:
-            return None
-        packed = {row: number for number, row in enumerate(self.keys.order)}
-        numbers = [packed[row] for row in self.queries.order]
-        starts = [0, *accumulate(self.keys.lengths)]
-        index = chain.from_iterable(range(starts[n], starts[n + 1]) for n in numbers)
-        device = self.keys.offsets.device
-        lengths = [self.keys.lengths[number] for number in numbers]
-        return torch.tensor([*index], device=device), _offsets(lengths, device)
-
-
-#: What attends to what: sequences to themselves, or to those of another layout.
-Scope = Layout | Crossing
-
-
-@dataclass(frozen=True, eq=False)
 class TokenBatch:
     """The tokens of a batch, packed, and their `Layout`.
 
@@ -356,13 +288,6 @@ def _groups(lengths: Sequence[int]) -> tuple[Group, ...]:
         groups.append(Group(start, count, length))
         start += count * length
     return tuple(groups)
-
-
-def _scattered(ends: Sequence[int], lengths: Sequence[int], device: torch.device) -> Scattered:
-    back = torch.arange(-max(lengths), 0, device=device)
-    index = torch.tensor(ends, device=device)[:, None] + back
-    mask = -back <= torch.tensor(lengths, device=device)[:, None]
-    return Scattered(index.clamp(min=0), mask)
 
 
 def _check_ids(

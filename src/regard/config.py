@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, cast, dataclass_transform
 
 from regard.checkpoints.files import find_checkpoint, source_options
 from regard.checkpoints.write import write_text
@@ -16,26 +16,41 @@ from regard.errors import ConfigError, listing, nearest, notices
 
 CONFIG_FILE = "config.json"
 
+#: Probabilities of dropping something, by the names that families have for them.
+RATES = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
+    *("attention_dropout", "embd_pdrop", "qa_dropout", "seq_classif_dropout"),
+    *("summary_first_dropout", "summary_last_dropout"),
+)
+
 #: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
 #: only catch damage: a layer count of 10**9 would otherwise build for hours before it
 #: fails.
 LIMITS: Mapping[str, tuple[float, float]] = {
     "vocab_size": (1, 2**31),
     "hidden_size": (1, 2**20),
+    "embedding_size": (1, 2**20),
     "num_hidden_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
+    "num_key_value_heads": (1, 2**16),
+    "head_dim": (1, 2**16),
     "intermediate_size": (1, 2**24),
+    "pooler_output_size": (1, 2**20),
     "max_position_embeddings": (1, 2**31),
     "type_vocab_size": (0, 2**20),
-    "layer_norm_eps": (0, 1),
+    "num_channels": (1, 2**12),
+    "encoder_stride": (1, 2**12),
+    "sliding_window": (1, 2**31),
+    "max_window_layers": (0, 2**31),
+    "rope_theta": (1.01, 1e12),
     "initializer_range": (0, 100),
-    "hidden_dropout_prob": (0, 1),
-    "attention_probs_dropout_prob": (0, 1),
-    "classifier_dropout": (0, 1),
-    "embedding_size": (1, 2**20),
     "num_labels": (0, 2**20),
-    "pad_token_id": (0, 2**31),
+    **dict.fromkeys(("layer_norm_eps", "rms_norm_eps"), (0, 1)),
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), (0, 2**31)),
+    **dict.fromkeys(RATES, (0, 1)),
 }
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 #: What `dtype` may be; the number formats that a model can be kept in.
 DTYPES = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2")
@@ -87,8 +102,9 @@ class Config:
         given: dict[str, Any] = {}
         for name, value in values.items():
             field = self._field_of(name)
-            if given.setdefault(field, value) != value:
+            if field in given and given[field] != value:
                 raise ConfigError(f"{field} is given twice: {given[field]!r} and {value!r}")
+            given[field] = value
         known = {field.name: field for field in _fields(type(self))}
         floats = {n for n, hint in _annotations(type(self)).items() if float in _kinds(hint)}
         for name, field in known.items():
@@ -106,6 +122,7 @@ class Config:
         # Also takes torch.float16 and "torch.float16"; "auto" asks for what None does.
         dtype = None if self.dtype is None else str(self.dtype).removeprefix("torch.")
         self.dtype = None if dtype == "auto" else dtype
+        self._drop_minus_ones()
         self._set_labels(num_labels)
         self.check()
 
@@ -198,8 +215,11 @@ class Config:
     def check(self) -> None:
         """Raise `ConfigError` for a value that cannot be built; subclasses add their own rules."""
         for name, annotation in _annotations(type(self)).items():
-            _check_type(name, getattr(self, name), annotation)
-            _check_limits(name, getattr(self, name))
+            _check(name, getattr(self, name), annotation, self._called_on_disk(name))
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise ConfigError(
+                f"problem_type is {self.problem_type!r}; known: {', '.join(PROBLEM_TYPES)}"
+            )
         if self.dtype not in (None, *DTYPES):
             raise ConfigError(
                 f"dtype is {self.dtype!r}{nearest(str(self.dtype), DTYPES)}; "
@@ -240,17 +260,27 @@ class Config:
     def _field_of(cls, name: str) -> str:
         return "dtype" if name == "torch_dtype" else cls.aliases.get(name, name)
 
+    def _called_on_disk(self, field: str) -> str:
+        names = [name for name, known in self.aliases.items() if known == field]
+        return f" (on disk it is {names[0]})" if names else ""
+
+    def _drop_minus_ones(self) -> None:
+        """Read -1 as no special token: old files, of Llamas above all, mean that by it."""
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            if vars(self)[name] == -1:
+                notices.warning("%s is -1, which is read as none", name)
+                setattr(self, name, None)
+
     def _set_labels(self, count: int | None) -> None:
         if self.id2label is None and self.label2id:
-            _check_type("label2id", self.label2id, dict)
+            _check("label2id", self.label2id, dict)
             numbered = {index: label for label, index in self.label2id.items()}
             if len(numbered) < len(self.label2id):
                 raise ConfigError("label2id gives two labels the same number")
             self.id2label = _checked_labels(numbered, "label2id")
         if self.id2label is None:
             count = 2 if count is None else count
-            _check_type("num_labels", count, int)
-            _check_limits("num_labels", count)
+            _check("num_labels", count, int)
             self.id2label = _generic_labels(count)
         self.id2label = _checked_labels(self.id2label, "id2label")
         if count is not None and count != len(self.id2label):
@@ -263,7 +293,7 @@ class Config:
 
 
 def _checked_labels(given: Any, field: str) -> dict[int, str]:
-    _check_type("id2label", given, dict)
+    _check("id2label", given, dict)
     try:
         labels = {int(index): label for index, label in given.items()}
     except (TypeError, ValueError) as error:
@@ -277,7 +307,7 @@ def _checked_labels(given: Any, field: str) -> dict[int, str]:
         if isinstance(label, int):  # data sets whose labels are numbers
             labels[index] = str(label)
         else:
-            _check_type(f"id2label[{index}]", label, str)
+            _check(f"id2label[{index}]", label, str)
     return labels
 
 
@@ -305,9 +335,12 @@ def _annotations(cls: type[Config]) -> dict[str, Any]:
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
     """Return the plain classes that an annotation allows."""
+    return tuple(typing.get_origin(one) or one for one in _alternatives(annotation))
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    wanted = typing.get_args(annotation) if union else (annotation,)
-    return tuple(typing.get_origin(one) or one for one in wanted)
+    return typing.get_args(annotation) if union else (annotation,)
 
 
 def _as_float(value: Any) -> Any:
@@ -316,16 +349,25 @@ def _as_float(value: Any) -> Any:
     return float(value) if plain else value
 
 
-def _check_type(name: str, value: object, annotation: Any) -> None:
+def _check(name: str, value: object, annotation: Any, note: str = "") -> None:
+    """Raise `ConfigError`, ending with `note`, for a value of another type or outside LIMITS."""
     plain = _kinds(annotation)
     accepted = (*plain, int) if float in plain else plain
     # A bool is an int to Python, yet `hidden_size: true` is a mistake.
-    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in plain):
-        names = " or ".join(getattr(one, "__name__", str(one)) for one in plain)
-        raise ConfigError(f"{name} is {value!r}; it must be {names.replace('NoneType', 'null')}")
-
-
-def _check_limits(name: str, value: object) -> None:
+    fits = isinstance(value, accepted) and (not isinstance(value, bool) or bool in plain)
+    if fits and isinstance(value, list):
+        items = next((kind for kind in (int, str) if list[kind] in _alternatives(annotation)), None)
+        fits = items is None or all(type(one) is items for one in cast("list[object]", value))
+    if not fits:
+        names = " or ".join(_spelled(one) for one in _alternatives(annotation))
+        raise ConfigError(f"{name} is {value!r}; it must be {names}{note}")
     low, high = LIMITS.get(name, (-float("inf"), float("inf")))
-    if isinstance(value, int | float) and not low <= value <= high:
-        raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+    if name in LIMITS and isinstance(value, int | float) and not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}{note}")
+
+
+def _spelled(annotation: Any) -> str:
+    """Return ``int``, ``list[str]`` or, for the type of None, ``null``."""
+    plain = typing.get_origin(annotation) is None
+    name = getattr(annotation, "__name__", str(annotation)) if plain else str(annotation)
+    return name.replace("NoneType", "null")

@@ -200,3 +200,15 @@ class Seq2SeqQuestionAnsweringModelOutput(Seq2SeqOutput):
     loss: Tensor | None = None
     start_logits: Tensor
     end_logits: Tensor
+
+
+class DoubleHeadsOutput(ModelOutput):
+    """``logits`` (batch, choices, length, vocab_size) and ``mc_logits`` (batch, choices).
+
+    ``loss`` is that of the next tokens, ``mc_loss`` that of the choices.
+    """
+
+    loss: Tensor | None = None
+    mc_loss: Tensor | None = None
+    logits: Tensor
+    mc_logits: Tensor

@@ -9,7 +9,14 @@ from regard import Config, PreTrainedModel
 from regard.errors import CheckpointError
 from regard.models.bert import BertConfig, BertModel, BertPreTrainedModel
 
-from .checkpoint_folders import SIZES, assert_same_bits, assert_same_state, told, write
+from .checkpoint_folders import (
+    SIZES,
+    assert_same_bits,
+    assert_same_state,
+    rewrite,
+    told,
+    write,
+)
 
 
 class Rated(BertPreTrainedModel):
@@ -211,10 +218,10 @@ class Towers(PreTrainedModel):
 
     config_class = BertConfig
 
-    def __init__(self, config):
+    def __init__(self, config, poolers=True):
         super().__init__(config)
-        self.left = BertModel(config)
-        self.right = BertModel(config)
+        self.left = BertModel(config, add_pooling_layer=poolers)
+        self.right = BertModel(config, add_pooling_layer=poolers)
         self.post_init()
 
     def forward(self, input_ids):
@@ -228,6 +235,80 @@ def test_two_bases_in_one_model(tmp_path):
     assert_same_bits(again.state_dict(), model.state_dict())
     with pytest.raises(CheckpointError, match=r"missing \(32\): left.encoder.layers.2"):
         Towers.from_pretrained(tmp_path, num_hidden_layers=3)
+
+
+@pytest.mark.parametrize("poolers", [True, False])
+def test_towers_are_saved_with_poolers_and_loaded_without_or_the_reverse(tmp_path, poolers):
+    model = Towers(BertConfig(**SIZES), poolers=poolers)
+    model.save_pretrained(tmp_path)
+    with told() as notices:
+        again = Towers.from_pretrained(tmp_path, poolers=not poolers)
+    kept = {name: t for name, t in model.state_dict().items() if "pooler" not in name}
+    found = {name: t for name, t in again.state_dict().items() if "pooler" not in name}
+    assert_same_bits(found, kept)
+    assert len(notices) == (0 if poolers else 1)  # what is left out is not missed, what is new is
+    assert poolers or "new and random until trained: left.pooler.dense.weight" in notices[0]
+
+
+def test_half_a_towers_pooler_is_refused(tmp_path):
+    Towers(BertConfig(**SIZES)).save_pretrained(tmp_path)
+    rewrite(tmp_path, lambda tensors: tensors.pop("left.pooler.dense.bias"))
+    with pytest.raises(CheckpointError, match=r"head is there \(1\): left.pooler.dense.bias"):
+        Towers.from_pretrained(tmp_path)
+    rewrite(tmp_path, lambda tensors: tensors.pop("left.pooler.dense.weight"))
+    with told() as notices:
+        Towers.from_pretrained(tmp_path)
+    assert "right.pooler" not in "".join(notices)
+
+
+class Pictured(PreTrainedModel):
+    """A base of another family inside, and a rule of its own for what is its own."""
+
+    config_class = regard.ViTConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.eye = regard.ViTModel(config, add_pooling_layer=False)
+        self.rank = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def init_module(self, module):
+        if isinstance(module, nn.Linear):
+            nn.init.constant_(module.weight, 7)
+            nn.init.constant_(module.bias, 7)
+
+
+def test_what_a_file_lacks_is_filled_by_the_model_that_it_stands_in(tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = regard.ViTConfig(**sizes, image_size=8, patch_size=4, initializer_range=0.5)
+    model = Pictured(config)
+    assert (model.rank.weight == 7).all()
+    model.save_pretrained(tmp_path)
+    lost = ("embeddings.cls_token", "encoder.layer.0.intermediate.dense.weight")
+    for name in lost:
+        rewrite(tmp_path, lambda tensors, name=name: tensors.pop(f"eye.{name}"))
+    rewrite(tmp_path, lambda tensors: (tensors.pop("rank.weight"), tensors.pop("rank.bias")))
+    again = Pictured.from_pretrained(tmp_path, strict=False)
+    up = again.eye.encoder.layers[0].feed_forward.up.weight
+    for fresh in (up, again.eye.embeddings.class_token):
+        assert 0.3 < fresh.std().item() < 0.7
+    assert (again.rank.weight == 7).all()
+
+
+class Scaled(BertModel):
+    """A base with a parameter that no rule fills."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.ones(3))
+
+
+def test_what_no_rule_fills_is_refused(tmp_path):
+    BertModel(BertConfig(**SIZES)).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"missing \(1\): scale"):
+        Scaled.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=f"{tmp_path} lacks scale, which init_module"):
+        Scaled.from_pretrained(tmp_path, strict=False)
 
 
 def test_tensors_that_share_memory_can_be_saved(tmp_path):

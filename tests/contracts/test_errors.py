@@ -107,7 +107,7 @@ def test_a_model_is_not_built_from_a_name():
         ({"num_attention_heads": 5}, "must divide"),
         ({"hidden_size": 0}, "hidden_size is 0"),
         ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob is 1.5"),
-        ({"is_decoder": True}, "is_decoder=True is not implemented"),
+        ({"add_cross_attention": True}, "add_cross_attention=True is not implemented"),
         ({"position_embedding_type": "relative_key"}, "only 'absolute'"),
     ],
 )
@@ -152,3 +152,69 @@ def test_unknown_tasks_name_the_nearest(task):
 def test_a_loaded_model_needs_its_tokenizer():
     with pytest.raises(TypeError, match="tokenizer"):
         regard.pipeline("feature-extraction", build("BertModel"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *("BertLMHeadModel", "RobertaForCausalLM", "XLMRobertaForCausalLM"),
+        *("CamembertForCausalLM", "ElectraForCausalLM"),
+    ],
+)
+def test_an_encoder_that_sees_what_comes_does_not_continue_text(head):
+    found = getattr(regard, head)
+    sizes = {name: value for name, value in CONFIG.items() if name != "num_labels"}
+    with pytest.raises(regard.ConfigError, match=f"{head} continues text.*is_decoder=True"):
+        found(found.config_class(**sizes))
+    model = found(found.config_class(**sizes, is_decoder=True)).eval()
+    one, other = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]])
+    logits = model(torch.stack([one, other])).logits
+    assert torch.allclose(logits[0, :3], logits[1, :3], atol=1e-6)
+    assert not torch.allclose(logits[0, 3], logits[1, 3], atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def double():
+    torch.manual_seed(0)
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 40, "n_positions": 10}
+    return regard.GPT2DoubleHeadsModel(regard.GPT2Config(**sizes)).eval()
+
+
+CHOICES = torch.arange(12).view(1, 3, 4)
+SHORT = torch.tensor([[[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"input_ids": IDS}, r"\(batch, choices, length"),
+        ({"input_ids": CHOICES, "mc_token_ids": torch.tensor([[3, 3]])}, "each of 3 texts"),
+        ({"input_ids": CHOICES, "mc_token_ids": torch.tensor([[3, 4, 3]])}, "text 1 is 4, where"),
+        ({"input_ids": CHOICES, "mc_token_ids": torch.tensor([[3, -1, 3]])}, "text 1 is -1, where"),
+        (
+            {
+                "input_ids": CHOICES,
+                "attention_mask": SHORT,
+                "mc_token_ids": torch.tensor([[3, 1, 3]]),
+            },
+            "text 2 is 3, where it has no token",
+        ),
+        (
+            {"input_ids": CHOICES, "mc_labels": torch.tensor([3])},
+            "mc_labels: example 0 has label 3",
+        ),
+        ({"input_ids": CHOICES, "labels": CHOICES[0, :2]}, "one label per token"),
+    ],
+)
+def test_wrong_choices_say_what_is_wrong(double, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        double(**arguments)
+
+
+def test_choices_are_read_at_the_last_token_of_each_text(double):
+    """In the reference it is the last column, be it padding."""
+    last = SHORT.sum(-1) - 1
+    found = double(CHOICES, SHORT).mc_logits
+    assert torch.equal(found, double(CHOICES, SHORT, mc_token_ids=last).mc_logits)
+    alone = [double(CHOICES[:, row : row + 1, : last[0, row] + 1]).mc_logits for row in range(3)]
+    assert torch.allclose(found, torch.cat(alone, 1), atol=1e-6)

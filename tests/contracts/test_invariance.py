@@ -6,6 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regard
+from regard.attention.attention import ScaledDotProduct
+from regard.models.auto import FAMILIES
+
+from .families import inputs, tiny
 
 TOLERANCE = 1e-6
 TEXTS = [
@@ -89,37 +93,70 @@ def test_minilm_embeddings_do_not_depend_on_the_batch(batch_tokens):
     assert_near(torch.tensor(backwards.copy()), torch.tensor(together))
 
 
-DECODER = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 24,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+def run(model, batch):
+    with torch.no_grad():
+        return model(**batch).last_hidden_state
 
 
-@pytest.mark.parametrize(
-    ("head", "config"),
-    [
-        ("GPT2LMHeadModel", regard.GPT2Config(**DECODER)),
-        ("LlamaForCausalLM", regard.LlamaConfig(**DECODER, num_key_value_heads=2)),
-        ("MistralForCausalLM", regard.MistralConfig(**DECODER, num_key_value_heads=2)),
-    ],
-)
+def rows_of(batch, row):
+    return {name: value[row : row + 1] for name, value in batch.items()}
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_every_family_alone_and_in_a_batch(model_type):
+    model = tiny(model_type)
+    batch = inputs(model, rows=4)
+    together = run(model, batch)
+    for row in range(4):
+        assert_near(together[row], run(model, rows_of(batch, row))[0])
+
+
+TEXT_FAMILIES = [name for name in FAMILIES if "input_ids" in inputs(tiny(name))]
+
+
 @pytest.mark.parametrize("left", [0, 3])
-def test_decoders_alone_padded_and_in_a_batch(head, config, left):
-    torch.manual_seed(0)
-    model = getattr(regard, head)(config).eval()
-    ids, mask = torch.randint(3, 50, (3, 15)), torch.zeros(3, 15, dtype=torch.long)
-    for row, length in enumerate((12, 5, 1)):
+@pytest.mark.parametrize("model_type", TEXT_FAMILIES)
+def test_every_text_family_alone_and_padded(model_type, left):
+    model = tiny(model_type)
+    batch = inputs(model)
+    ids = torch.randint(5, model.config.vocab_size, (3, 15))
+    mask, lengths = torch.zeros_like(ids), (12, 5, 1)
+    for row, length in enumerate(lengths):
         mask[row, left : left + length] = 1
-    together = model(ids, attention_mask=mask).logits
-    for row, length in enumerate((12, 5, 1)):
-        alone = model(ids[row : row + 1, left : left + length]).logits[0]
-        assert_near(together[row, left : left + length], alone)
-        # What comes later changes nothing that came before.
-        shorter = model(ids[row : row + 1, left : left + length - 1]).logits[0] if length > 1 else 0
-        assert length == 1 or (alone[:-1] - shorter).abs().max() <= TOLERANCE
+    batch |= {"input_ids": ids, "attention_mask": mask}
+    together = run(model, batch)
+    for row, length in enumerate(lengths):
+        text = slice(left, left + length)
+        alone = rows_of(batch, row)
+        alone |= {"input_ids": ids[row : row + 1, text], "attention_mask": mask[row, text][None]}
+        # What a decoder of its own gives has its own columns, none of which is padding.
+        columns = slice(None) if "decoder_input_ids" in batch else text
+        assert_near(together[row, columns], run(model, alone)[0])
+    garbage = batch | {"input_ids": torch.where(mask == 1, ids, ids.flip(0))}
+    assert torch.equal(run(model, garbage), together)
+
+
+def is_causal(model):
+    parts = [part for part in model.modules() if isinstance(part, ScaledDotProduct)]
+    assert parts
+    return all(part.pattern.causal for part in parts)
+
+
+CAUSAL = [
+    *((name, {}) for name in TEXT_FAMILIES if is_causal(tiny(name))),
+    *((name, {"is_decoder": True}) for name in ("bert", "roberta", "electra")),
+]
+
+
+@pytest.mark.parametrize(("model_type", "options"), CAUSAL)
+def test_what_comes_later_changes_nothing_that_came_before(model_type, options):
+    model = tiny(model_type, **options)
+    ids = inputs(model)["input_ids"]
+    whole = run(model, {"input_ids": ids})
+    for length in range(1, ids.shape[1]):
+        assert_near(run(model, {"input_ids": ids[:, :length]}), whole[:, :length])
+
+
+def test_the_decoders_are_among_the_causal():
+    assert {"gpt2", "llama", "mistral", "qwen2", "qwen3"} <= {name for name, _ in CAUSAL}
+    assert "bert" not in [name for name, options in CAUSAL if not options]

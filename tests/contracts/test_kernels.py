@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.attention.kernels import ALL, KERNELS, Pattern, attention_maps, eager
-from regard.batch import Crossing, Group, Layout, Scattered
+from regard.batch import Group, Layout, Scattered
+from regard.crossing import Crossing
 
 PATTERNS = [
     ALL,

@@ -6,6 +6,7 @@ published size.
 """
 
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def disturb(model):
 
 def assert_close(name, ours, theirs, mask=None):
     """Compare tensors; those with one row per token only where there are tokens."""
-    if mask is not None and theirs.shape[:2] == mask.shape:
+    if mask is not None and theirs.shape[: mask.dim()] == mask.shape:
         ours, theirs = ours[mask.bool()], theirs[mask.bool()]
     assert ours.shape == theirs.shape, name
     difference = (ours - theirs).abs().max().item()
@@ -44,7 +45,8 @@ def assert_same_outputs(ours, theirs, mask):
             for index, each in enumerate(value):
                 assert_close(f"{name}[{index}]", ours[name][index], each, flat)
         else:
-            assert_close(name, ours[name], value, flat)
+            per_choice = value.shape[: mask.dim()] == mask.shape
+            assert_close(name, ours[name], value, mask if per_choice else flat)
 
 
 def assert_same_gradients(ours, theirs):
@@ -69,6 +71,30 @@ def assert_same_gradients(ours, theirs):
     assert compared >= len(parameters) - 2  # a pooler that no loss reads has none
 
 
+def assert_published_size(prefix, task, options, count, *, same_names=True):
+    """Build both models without memory: `count` parameters, and the same names and shapes.
+
+    Where the reference has other names in memory than on disk, only the shapes are compared here.
+    """
+    with torch.device("meta"):
+        theirs, ours = (
+            getattr(library, prefix + task)(getattr(library, f"{prefix}Config")(**options))
+            for library in (transformers, regard)
+        )
+    assert theirs.num_parameters() == count
+    assert ours.num_parameters() == count
+    if not same_names:
+        shapes, expected = (
+            sorted(tuple(each.shape) for each in model.parameters()) for model in (ours, theirs)
+        )
+        assert shapes == expected
+        return
+    expected = {n: tuple(t.shape) for n, t in theirs.named_parameters(remove_duplicate=False)}
+    parameters = dict(ours.named_parameters())
+    for name, place in disk_places(ours, parameters).items():
+        assert place.shape(expected[place.name]) == tuple(parameters[name].shape), name
+
+
 class Parity:
     """The checks of one family of text encoders.
 
@@ -79,6 +105,8 @@ class Parity:
         rates: Every field that is a dropout probability.
         configs: Fields of each configuration, by a name for it.
         published: Fields of a published model of the base, and its number of parameters.
+        switches: Fields that a task needs in every configuration.
+        without_auto: Tasks that no auto class is for.
     """
 
     prefix: str
@@ -87,11 +115,14 @@ class Parity:
     rates: tuple[str, ...]
     configs: dict[str, dict]
     published: tuple[dict, int]
+    switches: ClassVar[dict[str, dict]] = {}
+    without_auto: tuple[str, ...] = ()
 
     @classmethod
     def pytest_generate_tests(cls, metafunc):
         values = {
             "task": cls.tasks,
+            "auto_task": [task for task in cls.tasks if task not in cls.without_auto],
             "padded_task": [task for task in cls.tasks if task != "ForQuestionAnswering"],
             "options": [pytest.param(o, id=name) for name, o in cls.configs.items()],
             "rate": cls.rates,
@@ -114,7 +145,7 @@ class Parity:
         """Write a random reference model, and load it with the reference and with regard."""
         torch.manual_seed(0)
         reference = self.model_class(transformers, task)
-        model = reference(self.config(transformers, **options))
+        model = reference(self.config(transformers, **options | self.switches.get(task, {})))
         disturb(model)
         model.save_pretrained(folder)
         theirs = reference.from_pretrained(folder, attn_implementation="eager")
@@ -122,7 +153,8 @@ class Parity:
 
     def inputs(self, task, config, *, ragged):
         """Return the inputs of one call; ragged rows are padded on the right."""
-        shape = (BATCH, CHOICES, LENGTH) if task == "ForMultipleChoice" else (BATCH, LENGTH)
+        several = task in ("ForMultipleChoice", "DoubleHeadsModel")
+        shape = (BATCH, CHOICES, LENGTH) if several else (BATCH, LENGTH)
         generator = torch.Generator().manual_seed(1)
         mask = torch.ones(shape, dtype=torch.long)
         if ragged:
@@ -163,6 +195,11 @@ class Parity:
                 "end_positions": below(LENGTH + 3, BATCH),  # past the end: not counted
             },
             "ForMultipleChoice": {"labels": below(CHOICES, BATCH)},
+            "DoubleHeadsModel": {
+                "labels": below(config.vocab_size, *mask.shape).masked_fill(mask == 0, -100),
+                "mc_labels": below(CHOICES, BATCH),
+                "mc_token_ids": mask.sum(-1) // 2,
+            },
         }[task]
 
     def labelled(self, task, config, *, ragged):
@@ -175,8 +212,10 @@ class Parity:
         expected, found = theirs(**batch), ours(**batch)
         assert_same_outputs(found, expected, mask)
         theirs.zero_grad(), ours.zero_grad()
-        if "loss" in expected:
-            expected.loss.backward(), found.loss.backward()
+        losses = [name for name in expected if name.endswith("loss")]
+        if losses:
+            sum(expected[name] for name in losses).backward()
+            sum(found[name] for name in losses).backward()
         else:
             for output in (expected, found):
                 total = output.last_hidden_state[mask.bool()].square().mean()
@@ -292,29 +331,14 @@ class Parity:
         assert one == other
 
     def test_published_size(self):
-        options, count = self.published
-        with torch.device("meta"):
-            theirs = self.model_class(transformers, "Model")(
-                getattr(transformers, f"{self.prefix}Config")(**options)
-            )
-            ours = self.model_class(regard, "Model")(
-                getattr(regard, f"{self.prefix}Config")(**options)
-            )
-        assert theirs.num_parameters() == count
-        assert ours.num_parameters() == count
-        shapes = {name: tensor.shape for name, tensor in theirs.named_parameters()}
-        parameters = dict(ours.named_parameters())
-        places = disk_places(ours, parameters)
-        assert {place.name for place in places.values()} == shapes.keys()
-        for name, place in places.items():
-            assert place.shape(tuple(shapes[place.name])) == tuple(parameters[name].shape), name
+        assert_published_size(self.prefix, "Model", *self.published)
 
-    def test_auto_classes_find_every_head(self, task, tmp_path):
-        self.both(task, tmp_path, **self.small)
-        named = {"Model": "", "LMHeadModel": "ForCausalLM"}.get(task, task)
+    def test_auto_classes_find_every_head(self, auto_task, tmp_path):
+        self.both(auto_task, tmp_path, **self.small)
+        named = {"Model": "", "LMHeadModel": "ForCausalLM"}.get(auto_task, auto_task)
         automatic = getattr(regard, f"AutoModel{named}")
         model = automatic.from_pretrained(tmp_path)
-        assert type(model) is self.model_class(regard, task)
+        assert type(model) is self.model_class(regard, auto_task)
         assert type(model.base_model) is self.model_class(regard, "Model")
 
     def test_a_folder_of_another_family_is_refused(self, task, tmp_path):

@@ -14,6 +14,7 @@ class TestBert(Parity):
     tasks = (
         "Model",
         "ForMaskedLM",
+        "LMHeadModel",
         "ForPreTraining",
         "ForNextSentencePrediction",
         "ForSequenceClassification",
@@ -49,6 +50,7 @@ class TestBert(Parity):
             "pad_token_id": None,
         },
     }
+    switches: ClassVar = {"LMHeadModel": {"is_decoder": True, "use_cache": False}}
     published = ({}, 109_482_240)  # bert-base-uncased
 
 

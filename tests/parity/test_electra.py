@@ -16,6 +16,7 @@ class TestElectra(Parity):
         "Model",
         "ForPreTraining",
         "ForMaskedLM",
+        "ForCausalLM",
         "ForSequenceClassification",
         "ForTokenClassification",
         "ForQuestionAnswering",
@@ -60,6 +61,7 @@ class TestElectra(Parity):
             "pad_token_id": None,
         },
     }
+    switches: ClassVar = {"ForCausalLM": {"is_decoder": True, "use_cache": False}}
     published = ({}, 13_483_008)  # electra-small-discriminator
 
     def labels(self, task, config, mask):

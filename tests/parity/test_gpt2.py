@@ -13,9 +13,13 @@ from .reference import assert_close
 
 class TestGPT2(DecoderParity):
     prefix = "GPT2"
-    tasks = ("Model", "LMHeadModel", *TASKS[2:])
+    tasks = ("Model", "LMHeadModel", "DoubleHeadsModel", *TASKS[2:])
+    without_auto = ("DoubleHeadsModel",)
     sizes = SIZES | {"n_positions": 20}
-    rates = ("resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout")
+    rates = (
+        *("resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"),
+        "summary_first_dropout",
+    )
     configs = {
         "small": {"n_embd": 32, "n_layer": 2, "n_head": 4},
         "relu, own inner size, scaled by layer": {
@@ -24,6 +28,7 @@ class TestGPT2(DecoderParity):
             "n_head": 3,
             "n_inner": 50,
             "activation_function": "relu",
+            "summary_activation": "tanh",
             "scale_attn_by_inverse_layer_idx": True,
         },
         "untied, unscaled": {

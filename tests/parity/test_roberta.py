@@ -12,6 +12,7 @@ from .reference import LENGTH, Parity, assert_close
 TASKS = (
     "Model",
     "ForMaskedLM",
+    "ForCausalLM",
     "ForSequenceClassification",
     "ForTokenClassification",
     "ForQuestionAnswering",
@@ -57,6 +58,7 @@ class TestRoberta(Parity):
             "type_vocab_size": 3,
         },
     }
+    switches: ClassVar = {"ForCausalLM": {"is_decoder": True, "use_cache": False}}
     published = (BASE, 124_645_632)  # roberta-base
 
     @pytest.mark.parametrize("attended", [False, True])

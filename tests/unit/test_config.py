@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regard import BertConfig, Config
+from regard import BertConfig, Config, LlamaConfig
 from regard.errors import ConfigError
 
 from ..contracts.checkpoint_folders import told
@@ -220,7 +220,7 @@ def test_default_common_fields_are_not_written():
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
         ({"rate": "x"}, "rate is 'x'; it must be float"),
         ({"rate": False}, "rate is False; it must be float"),
-        ({"names": "ab"}, "names is 'ab'; it must be list or null"),
+        ({"names": "ab"}, r"names is 'ab'; it must be list\[str\] or null"),
         ({"scale_attn": False}, "scale_attn=False is not implemented for 'wide'; only True is"),
         ({"dtype": "float31"}, "dtype is 'float31'; did you mean 'float32'"),
         ({"use_cache": 1}, "use_cache is 1; it must be bool"),
@@ -288,3 +288,15 @@ def test_defaults_are_not_shared():
     first.names = ["x"]
     assert second.extra == {}
     assert second.names is None
+
+
+@pytest.mark.parametrize("name", ["pad_token_id", "bos_token_id", "eos_token_id"])
+def test_a_special_token_of_minus_one_is_none_and_told(name, tmp_path, caplog):
+    """As the first Llamas' files have it; the reference takes the last word for padding."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", name: -1}))
+    config = LlamaConfig.from_pretrained(tmp_path)
+    assert vars(config)[name] is None
+    assert caplog.messages == [f"{name} is -1, which is read as none"]
+    assert vars(LlamaConfig(**{name: -1}))[name] is None
+    with pytest.raises(ConfigError, match=f"{name} is -2"):
+        LlamaConfig(**{name: -2})

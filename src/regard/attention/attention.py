@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from regard.attention.kernels import ALL, Kernel, Pattern, sdpa
 from regard.attention.positions import Rotary
-from regard.batch import Crossing, Layout, Scope
+from regard.batch import Layout
+from regard.crossing import Crossing, Scope
 from regard.errors import ConfigError
 
 

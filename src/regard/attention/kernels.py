@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regard.batch import Block, Crossing, Group, Scattered, Scope
+from regard.batch import Block, Group, Scattered
+from regard.crossing import Crossing, Scope
 
 
 @dataclass(frozen=True)

@@ -48,14 +48,26 @@ class Rotary(nn.Module):
         if head_dim % 2:
             raise ConfigError(f"rotary positions need an even head size; found {head_dim}")
         self.head_dim, self.theta, self.max_positions = head_dim, theta, max_positions
-        self.scaling = dict(scaling or {})
+        self.scaling = {name: v for name, v in (scaling or {}).items() if v is not None}
         self.kind = str(self.scaling.get("rope_type") or self.scaling.get("type") or "default")
         if self.kind not in SCALINGS:
             raise ConfigError(
                 f"unknown rope_type {self.kind!r}{nearest(self.kind, SCALINGS)}; "
                 f"known: {', '.join(SCALINGS)}"
             )
+        self._check()
         self.frequencies(1)  # a missing number shows now, not at the first call
+
+    def _check(self) -> None:
+        """Raise `ConfigError` for a number that makes no frequencies."""
+        numbers = {"rope_theta": self.theta, **self.scaling}
+        for name in numbers.keys() & SMALLEST.keys():
+            value, low = numbers[name], SMALLEST[name]
+            if not isinstance(value, int | float) or not low <= value <= 1e12:
+                raise ConfigError(
+                    f"{name} of the rotary positions is {value!r}; it must be a number from "
+                    f"{low:g} to 1e12"
+                )
 
     def frequencies(self, length: int) -> Frequencies:
         """Return the frequencies for sequences of at most `length` tokens."""
@@ -102,6 +114,10 @@ def _linear(rotary: Rotary, length: int) -> Frequencies:
 def _dynamic(rotary: Rotary, length: int) -> Frequencies:
     """A base that grows with the length beyond what was trained (NTK-aware scaling)."""
     factor, trained = rotary.scaling["factor"], rotary.max_positions
+    if rotary.head_dim < 4:
+        raise ConfigError(
+            f"dynamic rotary positions need heads of at least 4; found {rotary.head_dim}"
+        )
     longest = max(length, trained)
     power = rotary.head_dim / (rotary.head_dim - 2)
     theta = rotary.theta * ((factor * longest / trained) - (factor - 1)) ** power
@@ -146,10 +162,26 @@ def _llama3(rotary: Rotary, length: int) -> Frequencies:
     given = rotary.scaling
     plain = _plain(rotary.head_dim, rotary.theta)
     low, high = given["low_freq_factor"], given["high_freq_factor"]
+    if low >= high:
+        raise ConfigError(f"low_freq_factor ({low}) must be below high_freq_factor ({high})")
     waves_in_context = given["original_max_position_embeddings"] * plain / (2 * math.pi)
     blend = ((waves_in_context - low) / (high - low)).clamp(0, 1)
     return Frequencies((1 - blend) * plain / given["factor"] + blend * plain)
 
+
+#: The numbers of all kinds, and the smallest value of each.
+SMALLEST: Mapping[str, float] = {
+    "rope_theta": 1.01,
+    "factor": 1e-3,
+    "original_max_position_embeddings": 1,
+    "low_freq_factor": 1e-3,
+    "high_freq_factor": 1e-3,
+    "beta_fast": 1e-3,
+    "beta_slow": 1e-3,
+    "attention_factor": 1e-3,
+    "mscale": 0,
+    "mscale_all_dim": 0,
+}
 
 SCALINGS: Mapping[str, Callable[[Rotary, int], Frequencies]] = {
     "default": _default,

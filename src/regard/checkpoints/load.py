@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.checkpoints.files import CheckpointFolder
-from regard.checkpoints.keymap import Place, current_name, disk_places
+from regard.checkpoints.keymap import Place, current_name, disk_names, disk_places
 from regard.checkpoints.tensors import StoredTensor, open_tensors
 from regard.errors import CheckpointError, listing, notices
 
@@ -19,7 +19,8 @@ class Anatomy:
     Attributes:
         prefix: Path of the base model inside a model with a head, on disk and in memory.
         base_paths: Where base models lie in this model; ``("",)`` when it is one itself.
-        optional: Modules of a base that a file or a model may lack (a pooler).
+        optional: Paths in this model of the parts of its bases that a file or the model may lack (a
+            pooler), whether it has them or not.
         aliases: Second names on disk, which count where they differ: second name -> first name.
     """
 
@@ -30,11 +31,11 @@ class Anatomy:
 
     def required(self, name: str) -> bool:
         """Whether `name` is part of a base model, so that it may not be missing or left over."""
-        for path in self.base_paths:
-            inner = name.removeprefix(f"{path}.") if path else name
-            if (not path or inner != name) and inner.split(".")[0] not in self.optional:
-                return True
-        return False
+        return _above(name, self.base_paths) is not None and _above(name, self.optional) is None
+
+    def head(self, name: str) -> str:
+        """Return what `name`, which is not required, belongs to: an optional part, or a head."""
+        return _above(name, self.optional) or name.split(".")[0]
 
     def spellings(self, disk: str) -> tuple[str, str, str]:
         """Return `disk` as it is, with and without the base prefix: files have it or not."""
@@ -43,6 +44,11 @@ class Anatomy:
     def part(self, disk: str) -> str:
         """Return the first step below the base of a name on disk, such as ``pooler``."""
         return disk.removeprefix(f"{self.prefix}.").split(".")[0]
+
+
+def _above(name: str, paths: Iterable[str]) -> str | None:
+    """Return the first of `paths` that `name` is, or lies below; ``""`` is above all."""
+    return next((p for p in paths if not p or name == p or name.startswith(f"{p}.")), None)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class _Match:
 
     Attributes:
         places: Name on disk, in today's spelling, to the names in memory of what lies there.
+        optional: Path in memory of every part that may lack, to its path on disk.
         found: Name in memory to the tensor that goes there.
         misshapen: Name in memory to what is wrong with the tensor of that name.
         unexpected: Names on disk of tensors without a place.
@@ -75,6 +82,7 @@ class _Match:
     """
 
     places: dict[str, list[str]]
+    optional: dict[str, str] = field(default_factory=dict[str, str])
     found: dict[str, StoredTensor] = field(default_factory=dict[str, StoredTensor])
     misshapen: dict[str, str] = field(default_factory=dict[str, str])
     unexpected: list[str] = field(default_factory=list[str])
@@ -100,7 +108,8 @@ def load_weights(
     match = _match(model, targets, open_tensors(folder), anatomy)
     _judge(match, anatomy, request, folder.name)
     groups = tie_groups(targets)
-    _fill_new(model, [names for names in groups if not match.found.keys() & names], request)
+    lacking = [names for names in groups if not match.found.keys() & names]
+    _fill_new(model, lacking, request, folder.name)
     dtype = request.dtype or _first_float(match.found.values())
     tied = [_assign(model, names, targets, match.found, dtype) for names in groups]
     model.to(dtype)
@@ -122,7 +131,8 @@ def _match(
     anatomy: Anatomy,
 ) -> _Match:
     layout = disk_places(model, targets)
-    match = _Match({place.name: [] for place in layout.values()})
+    optional = disk_names(model, anatomy.optional)
+    match = _Match({place.name: [] for place in layout.values()}, optional)
     for name, place in layout.items():
         match.places[place.name].append(name)
     originals: dict[str, str] = {}
@@ -227,9 +237,12 @@ def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -
     new = [name for names in match.places.values() for name in names if name in lacking]
     if new:
         notices.warning("%s: new and random until trained: %s", source, listing(new))
-    optional = {*anatomy.optional}
-    left_out = [name for name in match.unexpected if name not in inside]
-    left_out = [name for name in left_out if anatomy.part(name) not in optional]
+    absent = _optional_parts(match, anatomy, there=False)
+    left_out = [
+        name
+        for name in match.unexpected
+        if name not in inside and not _lies_in(name, absent, anatomy)
+    ]
     if left_out:
         notices.warning("%s: left out, no place in this model: %s", source, listing(left_out))
 
@@ -244,41 +257,67 @@ def _inside_base(match: _Match, anatomy: Anatomy) -> list[str]:
         if name in match.found and anatomy.required(name)
     }
     # A part that may be absent matters only to a model that was built with it.
-    present = {anatomy.part(disk) for disk in match.places}
-    absent = {*anatomy.optional} - present
+    absent = _optional_parts(match, anatomy, there=False)
+    present = _optional_parts(match, anatomy, there=True)
     return [
         disk
         for disk in match.unexpected
-        if anatomy.part(disk) not in absent
+        if not _lies_in(disk, absent, anatomy)
         and (
             disk.startswith(f"{anatomy.prefix}.")
-            or anatomy.part(disk) in beside | {*anatomy.optional}
+            or anatomy.part(disk) in beside
+            or _lies_in(disk, present, anatomy)
         )
     ]
 
 
+def _optional_parts(match: _Match, anatomy: Anatomy, *, there: bool) -> list[str]:
+    """Return the names on disk of the optional parts that the model has, or of those it has not."""
+    built = {_above(name, anatomy.optional) for names in match.places.values() for name in names}
+    return [disk for path, disk in match.optional.items() if (path in built) == there]
+
+
+def _lies_in(disk: str, parts: Iterable[str], anatomy: Anatomy) -> bool:
+    parts = [*parts]
+    return any(_above(name, parts) is not None for name in anatomy.spellings(disk))
+
+
 def _half_there(match: _Match, anatomy: Anatomy) -> list[str]:
-    heads = {name.split(".")[0] for name in match.found if not anatomy.required(name)}
+    heads = {anatomy.head(name) for name in match.found if not anatomy.required(name)}
     return [
-        name for name in match.missing if not anatomy.required(name) and name.split(".")[0] in heads
+        name for name in match.missing if not anatomy.required(name) and anatomy.head(name) in heads
     ]
 
 
-def _fill_new(model: nn.Module, groups: Iterable[list[str]], request: LoadRequest) -> None:
+def _fill_new(
+    model: nn.Module, groups: Iterable[list[str]], request: LoadRequest, source: str
+) -> None:
     """Give parameters that the file lacks memory and fresh values, where they have none yet."""
-    fresh: dict[nn.Module, None] = {}
+    fresh: dict[nn.Module, list[str]] = {}
     for names in groups:
         owner, leaf = _owner(model, names[0])
         tensor: Tensor = getattr(owner, leaf)
         if not tensor.is_meta:
             continue
-        value = _as(tensor, torch.empty_like(tensor, device="cpu"))
-        fresh[owner] = None
+        # What is still NaN afterwards is what nobody filled.
+        unset = torch.nan if tensor.is_floating_point() else 0
+        value = _as(tensor, torch.full_like(tensor, unset, device="cpu"))
+        fresh.setdefault(owner, []).append(names[0])
         for name in names:
             each, leaf = _owner(model, name)
             setattr(each, leaf, value)
-    for owner in fresh:
+    for owner, names in fresh.items():
         request.initialise(owner)
+        left = [name for name in names if not _is_filled(getattr(*_owner(model, name)))]
+        if left:
+            raise CheckpointError(
+                f"{source} lacks {listing(left)}, which init_module of the model around it leaves "
+                f"unset; let it fill a {type(owner).__name__}, or load a file that has all of it"
+            )
+
+
+def _is_filled(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not bool(tensor.isnan().any())
 
 
 def _assign(

@@ -37,18 +37,18 @@ class Classifier(nn.Module):
     """``output(dropout(activation(dense(x))))``: a classifier with a hidden layer.
 
     Args:
-        width: Size of the vectors.
+        dense: The hidden layer.
         classes: Number of scores.
         act: Name of the activation, see `regard.layers.activations`.
         dropout: Probability of dropping an element of the hidden layer in training.
     """
 
-    def __init__(self, width: int, classes: int, act: str, dropout: float) -> None:
+    def __init__(self, dense: nn.Linear, classes: int, act: str, dropout: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = dense
         self.activation = activation(act)
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(width, classes)
+        self.output = nn.Linear(dense.out_features, classes)
 
     def forward(self, x: Float[Tensor, "count width"]) -> Float[Tensor, "count classes"]:
         """Score each vector, of a text or of a token."""

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from regard.checkpoints.files import find_checkpoint, source_options
 from regard.config import CONFIG_FILE, Config
@@ -42,10 +42,16 @@ def family(model_type: str) -> Family:
 
 def family_of(name: str | Path, **source: Any) -> Family:
     """Return the family of a checkpoint; `source` as in `find_checkpoint`."""
-    model_type = find_checkpoint(name, **source).read_json(CONFIG_FILE).get("model_type")
+    return _described(name, source)[0]
+
+
+def _described(name: str | Path, source: Mapping[str, Any]) -> tuple[Family, object]:
+    """Return the family of a checkpoint, and what it says under ``architectures``."""
+    values = find_checkpoint(name, **source).read_json(CONFIG_FILE)
+    model_type = values.get("model_type")
     if not isinstance(model_type, str):
         raise ConfigError(f"{name}: {CONFIG_FILE} names no model_type; use the family's own class")
-    return family(model_type)
+    return family(model_type), values.get("architectures")
 
 
 class AutoConfig:
@@ -58,24 +64,31 @@ class AutoConfig:
 
 
 class AutoModel:
-    """Loads the base model of any family; the subclasses load one with a head."""
+    """Loads the base model of any family; the subclasses load one with a head.
+
+    Where a family has several heads for a task (``ImageClassification`` and
+    ``ImageClassificationWithTeacher``), it is the one that the checkpoint was saved with.
+    """
 
     head: ClassVar[str | None] = None
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> PreTrainedModel:
         """Load a checkpoint; `options` as in `PreTrainedModel.from_pretrained`."""
-        config = options.get("config")
-        found = family(config.model_type) if config else family_of(name, **source_options(options))
-        return cls._choose(found).from_pretrained(name, **options)
+        config: Config | None = options.get("config")
+        if config is None:
+            found, saved_with = _described(name, source_options(options))
+        else:
+            found, saved_with = family(config.model_type), config.architectures
+        return cls._choose(found, saved_with).from_pretrained(name, **options)
 
     @classmethod
     def from_config(cls, config: Config) -> PreTrainedModel:
         """Build a random model."""
-        return cls._choose(family(config.model_type))(config)
+        return cls._choose(family(config.model_type), config.architectures)(config)
 
     @classmethod
-    def _choose(cls, found: Family) -> type[PreTrainedModel]:
+    def _choose(cls, found: Family, saved_with: object) -> type[PreTrainedModel]:
         if cls.head is None:
             return found.base
         if cls.head not in found.heads:
@@ -83,7 +96,9 @@ class AutoModel:
                 f"{found.config.model_type} has no {cls.__name__}; it has "
                 f"{', '.join(sorted(found.heads))}"
             )
-        return found.heads[cls.head]
+        variants = [head for task, head in found.heads.items() if task.startswith(cls.head)]
+        named = cast("list[object]", saved_with) if isinstance(saved_with, list) else []
+        return next((v for v in variants if v.__name__ in named), found.heads[cls.head])
 
 
 class AutoModelForMaskedLM(AutoModel):
@@ -144,3 +159,9 @@ class AutoModelForImageClassification(AutoModel):
     """Loads a model that labels images."""
 
     head = "ImageClassification"
+
+
+class AutoModelForMaskedImageModeling(AutoModel):
+    """Loads a model that fills in hidden patches of images."""
+
+    head = "MaskedImageModeling"

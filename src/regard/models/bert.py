@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 from torch import nn
 
 from regard.attention.attention import Attention
+from regard.attention.kernels import Pattern
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config
 from regard.layers.blocks import PostNormLayer, Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.feed_forward import FeedForward
 from regard.layers.scoring import Pooler
-from regard.models import heads
+from regard.models import decoder, heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
 from regard.models.model import PreTrainedModel
@@ -27,7 +28,6 @@ class BertConfig(Config):
 
     model_type = "bert"
     only: ClassVar[Mapping[str, Any]] = {
-        "is_decoder": False,
         "add_cross_attention": False,
         "position_embedding_type": "absolute",
     }
@@ -46,6 +46,7 @@ class BertConfig(Config):
     layer_norm_eps: float = 1e-12
     classifier_dropout: float | None = None
     pad_token_id: int | None = 0
+    is_decoder: bool = False
 
 
 KEYS: KeyTable = {
@@ -108,9 +109,10 @@ class BertModel(BertPreTrainedModel, EncoderModel):
 
 def build_layer(config: Any) -> PostNormLayer:
     """Return a layer of the sizes that `config` gives; RoBERTa and ELECTRA have the same."""
-    width = config.hidden_size
+    width, heads_ = config.hidden_size, config.num_attention_heads
+    pattern = Pattern(causal=config.is_decoder)
     return PostNormLayer(
-        Attention(width, config.num_attention_heads, config.attention_probs_dropout_prob),
+        Attention(width, heads_, config.attention_probs_dropout_prob, pattern),
         FeedForward(width, config.intermediate_size, config.hidden_act),
         norms=(
             nn.LayerNorm(width, eps=config.layer_norm_eps),
@@ -122,6 +124,12 @@ def build_layer(config: Any) -> PostNormLayer:
 
 class BertForMaskedLM(BertPreTrainedModel, heads.MaskedLM):
     """BERT that fills in masked words."""
+
+    keys = HEAD_KEYS
+
+
+class BertLMHeadModel(BertPreTrainedModel, decoder.CausalEncoder):
+    """BERT with causal attention that continues text."""
 
     keys = HEAD_KEYS
 
@@ -159,6 +167,7 @@ FAMILY = Family(
     base=BertModel,
     heads={
         "MaskedLM": BertForMaskedLM,
+        "CausalLM": BertLMHeadModel,
         "PreTraining": BertForPreTraining,
         "NextSentencePrediction": BertForNextSentencePrediction,
         "SequenceClassification": BertForSequenceClassification,

@@ -34,6 +34,10 @@ class CamembertForMaskedLM(CamembertPreTrainedModel, roberta.RobertaForMaskedLM)
     """CamemBERT that fills in masked words."""
 
 
+class CamembertForCausalLM(CamembertPreTrainedModel, roberta.RobertaForCausalLM):
+    """CamemBERT with causal attention that continues text."""
+
+
 class CamembertForSequenceClassification(
     CamembertPreTrainedModel, roberta.RobertaForSequenceClassification
 ):
@@ -59,6 +63,7 @@ FAMILY = Family(
     base=CamembertModel,
     heads={
         "MaskedLM": CamembertForMaskedLM,
+        "CausalLM": CamembertForCausalLM,
         "PreTraining": CamembertForMaskedLM,
         "SequenceClassification": CamembertForSequenceClassification,
         "TokenClassification": CamembertForTokenClassification,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from regard.batch import TokenBatch
 from regard.models import vision
 from regard.models.family import Family
-from regard.models.vit import PatchEmbeddings, ViTConfig, ViTModel, ViTPreTrainedModel
+from regard.models.vit import ViTConfig, ViTModel, ViTPreTrainedModel
 from regard.outputs import ModelOutput
 
 
@@ -23,13 +23,13 @@ class DeiTConfig(ViTConfig):
     model_type = "deit"
 
 
-class DistilledEmbeddings(PatchEmbeddings):
+class DistilledEmbeddings(vision.PatchEmbeddings):
     """Patches after the class token and the distillation token (section 4, figure 2)."""
 
     specials = 2
 
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ViTConfig, mask_token: bool = False) -> None:
+        super().__init__(config, mask_token)
         self.distillation_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
 
     def special_tokens(self) -> Float[Tensor, "1 2 width"]:
@@ -43,15 +43,19 @@ class DeiTPreTrainedModel(ViTPreTrainedModel):
     config_class = DeiTConfig
     base_model_prefix = "deit"
 
-    def build_base(self, config: ViTConfig, pooled: bool) -> vision.ImageEncoder:
+    def build_base(self, config: ViTConfig, masks: bool) -> vision.ImageEncoder:
         """Return the `DeiTModel` that a head sits on."""
-        return DeiTModel(config, add_pooling_layer=pooled)
+        return DeiTModel(config, add_pooling_layer=False, use_mask_token=masks)
 
 
 class DeiTModel(DeiTPreTrainedModel, ViTModel):
     """DeiT without a head; arguments as of `ViTModel`."""
 
     embeddings_class = DistilledEmbeddings
+
+
+class DeiTForMaskedImageModeling(DeiTPreTrainedModel, vision.MaskedImageModeling):
+    """DeiT that fills in hidden patches."""
 
 
 class DeiTForImageClassification(DeiTPreTrainedModel, vision.ImageClassification):
@@ -109,6 +113,7 @@ FAMILY = Family(
     config=DeiTConfig,
     base=DeiTModel,
     heads={
+        "MaskedImageModeling": DeiTForMaskedImageModeling,
         "ImageClassification": DeiTForImageClassification,
         "ImageClassificationWithTeacher": DeiTForImageClassificationWithTeacher,
     },

@@ -166,7 +166,7 @@ class _TextHead(DistilBertPreTrainedModel):
 
     def build_classifier(self, config: DistilBertConfig, classes: int) -> nn.Module:
         """Return both layers."""
-        return Classifier(config.hidden_size, classes, "relu", config.seq_classif_dropout)
+        return Classifier(heads.hidden_layer(config), classes, "relu", config.seq_classif_dropout)
 
 
 class DistilBertForSequenceClassification(_TextHead, heads.SequenceClassification):

@@ -16,7 +16,7 @@ from regard.config import Config
 from regard.layers.blocks import Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.scoring import Classifier, LanguageModelHead
-from regard.models import bert, heads
+from regard.models import bert, decoder, heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
 from regard.models.losses import detection_loss
@@ -51,6 +51,7 @@ class ElectraConfig(Config):
     summary_activation: str = "gelu"
     summary_last_dropout: float = 0.1
     pad_token_id: int | None = 0
+    is_decoder: bool = False
 
 
 KEYS: KeyTable = {**bert.KEYS, "widening": "embeddings_project"}
@@ -102,7 +103,7 @@ class ElectraForPreTraining(ElectraPreTrainedModel, heads.LabelledHead):
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
-        self.detector = Classifier(config.hidden_size, 1, config.hidden_act, dropout=0.0)
+        self.detector = Classifier(heads.hidden_layer(config), 1, config.hidden_act, dropout=0.0)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, " tokens"]:
@@ -117,8 +118,8 @@ class ElectraForPreTraining(ElectraPreTrainedModel, heads.LabelledHead):
         return ElectraForPreTrainingOutput(loss=loss, logits=layout.pad(logits))
 
 
-class ElectraForMaskedLM(ElectraPreTrainedModel, heads.MaskedLM):
-    """The generator: fills in masked words."""
+class _Generator(ElectraPreTrainedModel):
+    """Word scores over the narrow word vectors."""
 
     keys: ClassVar[KeyTable] = {
         "predictions.dense": "generator_predictions.dense",
@@ -127,8 +128,16 @@ class ElectraForMaskedLM(ElectraPreTrainedModel, heads.MaskedLM):
     }
 
     def build_predictions(self, config: ElectraConfig) -> LanguageModelHead:
-        """Return BERT's over the narrow word vectors, always with GELU."""
+        """Return BERT's, always with GELU."""
         return heads.language_model_head(config, "gelu", config.embedding_size)
+
+
+class ElectraForMaskedLM(_Generator, heads.MaskedLM):
+    """The generator: fills in masked words."""
+
+
+class ElectraForCausalLM(_Generator, decoder.CausalEncoder):
+    """The generator with causal attention: continues text."""
 
 
 class ElectraForSequenceClassification(ElectraPreTrainedModel, heads.SequenceClassification):
@@ -139,7 +148,7 @@ class ElectraForSequenceClassification(ElectraPreTrainedModel, heads.SequenceCla
 
     def build_classifier(self, config: ElectraConfig, classes: int) -> nn.Module:
         """Return both layers."""
-        return Classifier(config.hidden_size, classes, "gelu", self.dropout_rate(config))
+        return Classifier(heads.hidden_layer(config), classes, "gelu", self.dropout_rate(config))
 
 
 class ElectraForMultipleChoice(ElectraPreTrainedModel, heads.MultipleChoice):
@@ -158,7 +167,7 @@ class ElectraForMultipleChoice(ElectraPreTrainedModel, heads.MultipleChoice):
     def build_classifier(self, config: ElectraConfig, classes: int) -> nn.Module:
         """Return both layers."""
         act, rate = config.summary_activation, config.summary_last_dropout
-        return Classifier(config.hidden_size, classes, act, rate)
+        return Classifier(heads.hidden_layer(config), classes, act, rate)
 
 
 class ElectraForTokenClassification(ElectraPreTrainedModel, heads.TokenClassification):
@@ -175,6 +184,7 @@ FAMILY = Family(
     heads={
         "PreTraining": ElectraForPreTraining,
         "MaskedLM": ElectraForMaskedLM,
+        "CausalLM": ElectraForCausalLM,
         "SequenceClassification": ElectraForSequenceClassification,
         "TokenClassification": ElectraForTokenClassification,
         "QuestionAnswering": ElectraForQuestionAnswering,

@@ -44,6 +44,9 @@ class GPT2Config(Config):
     only: ClassVar[Mapping[str, Any]] = {
         "add_cross_attention": False,
         "reorder_and_upcast_attn": False,
+        "summary_type": "cls_index",
+        "summary_use_proj": True,
+        "summary_proj_to_labels": True,
     }
 
     vocab_size: int = 50257
@@ -60,6 +63,8 @@ class GPT2Config(Config):
     layer_norm_eps: float = 1e-5
     scale_attn_weights: bool = True
     scale_attn_by_inverse_layer_idx: bool = False
+    summary_activation: str | None = None
+    summary_first_dropout: float = 0.1
     bos_token_id: int | None = 50256
     eos_token_id: int | list[int] | None = 50256
 
@@ -129,7 +134,8 @@ class GPT2Model(GPT2PreTrainedModel, decoder.DecoderModel):
 
 def _layer(config: GPT2Config, number: int) -> PreNormLayer:
     width, heads_ = config.hidden_size, config.num_attention_heads
-    scale = (width // heads_) ** -0.5 if config.scale_attn_weights else 1.0
+    head_dim = max(width // heads_, 1)  # Attention refuses more heads than the width has room for
+    scale = head_dim**-0.5 if config.scale_attn_weights else 1.0
     if config.scale_attn_by_inverse_layer_idx:
         scale /= number + 1
     inner = 4 * width if config.intermediate_size is None else config.intermediate_size
@@ -150,6 +156,12 @@ class GPT2LMHeadModel(GPT2PreTrainedModel, decoder.CausalLM):
     """GPT-2 that continues text."""
 
 
+class GPT2DoubleHeadsModel(GPT2PreTrainedModel, decoder.DoubleHeads):
+    """GPT-2 that continues text, and chooses among texts."""
+
+    keys: ClassVar[KeyTable] = {"choice": "multiple_choice_head.summary"}
+
+
 class GPT2ForSequenceClassification(GPT2PreTrainedModel, decoder.LastTokenClassification):
     """GPT-2 that labels, or rates, whole texts."""
 
@@ -167,6 +179,8 @@ FAMILY = Family(
     base=GPT2Model,
     heads={
         "CausalLM": GPT2LMHeadModel,
+        "PreTraining": GPT2LMHeadModel,
+        "DoubleHeads": GPT2DoubleHeadsModel,
         "SequenceClassification": GPT2ForSequenceClassification,
         "TokenClassification": GPT2ForTokenClassification,
         "QuestionAnswering": GPT2ForQuestionAnswering,

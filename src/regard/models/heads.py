@@ -20,6 +20,7 @@ from regard.models.losses import (
     span_loss,
     token_loss,
 )
+from regard.models.model import without_memory
 from regard.outputs import (
     MaskedLMOutput,
     ModelOutput,
@@ -237,17 +238,11 @@ class MultipleChoice(LabelledHead):
         output_hidden_states: bool | None = None,
     ) -> MultipleChoiceModelOutput:
         """Score (batch, choices, length) inputs; `labels` (batch,) say which choice is right."""
-        given = input_ids if input_ids is not None else inputs_embeds
-        if given is None or given.dim() != (3 if given is input_ids else 4):
-            shape = None if given is None else tuple(given.shape)
-            raise ValueError(f"wanted inputs of shape (batch, choices, length, ...); found {shape}")
-        flat = [
-            None if each is None else each.flatten(0, 1)
-            for each in (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        ]
+        each = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        shape, flat = flat_choices(*each)
         batch = self.pack(*flat)
         with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
-            logits = self.logits(batch).view(given.shape[:2])
+            logits = self.logits(batch).view(shape)
         return MultipleChoiceModelOutput(
             loss=None if labels is None else classification_loss(logits, labels, "labels"),
             logits=logits,
@@ -256,12 +251,13 @@ class MultipleChoice(LabelledHead):
         )
 
 
-class MaskedLM(LabelledHead):
-    """Which word stands at each place (Devlin et al. 2019, section 3.1, task 1)."""
+class WordScores(LabelledHead):
+    """A head that scores every word for each token; a subclass says what the scores are of."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.predictions = self.build_predictions(config)
+        with without_memory():
+            self.predictions = self.build_predictions(config)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -271,6 +267,10 @@ class MaskedLM(LabelledHead):
     def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for each packed token."""
         return self.predictions(self.hidden(batch))
+
+
+class MaskedLM(WordScores):
+    """Which word stands at each place (Devlin et al. 2019, section 3.1, task 1)."""
 
     def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> MaskedLMOutput:
         """Return `logits` padded, and their `token_loss`."""
@@ -308,7 +308,8 @@ class PreTraining(EncoderHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.predictions = self.build_predictions(config)
+        with without_memory():
+            self.predictions = self.build_predictions(config)
         self.next_sentence = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -353,6 +354,27 @@ class PreTraining(EncoderHead):
         return PreTrainingOutput(
             loss=loss, prediction_logits=layout.pad(words), seq_relationship_logits=follows
         )
+
+
+def hidden_layer(config: Any) -> nn.Linear:
+    """Return the first of two layers that score; it is the only big part of such a head."""
+    with without_memory():
+        return nn.Linear(config.hidden_size, config.hidden_size)
+
+
+def flat_choices(
+    input_ids: Tensor | None, *others: Tensor | None
+) -> tuple[tuple[int, int], list[Tensor | None]]:
+    """Return (batch, choices), and the inputs of all choices as rows of one batch.
+
+    The arguments are those of `TextModel.pack`, each (batch, choices, length, ...).
+    """
+    given = input_ids if input_ids is not None else others[-1]
+    if given is None or given.dim() != (3 if given is input_ids else 4):
+        shape = None if given is None else tuple(given.shape)
+        raise ValueError(f"wanted inputs of shape (batch, choices, length, ...); found {shape}")
+    flat = [None if each is None else each.flatten(0, 1) for each in (input_ids, *others)]
+    return (given.shape[0], given.shape[1]), flat
 
 
 def language_model_head(config: Any, act: str, inner: int | None = None) -> LanguageModelHead:

@@ -15,6 +15,7 @@ from regard.attention.kernels import Pattern
 from regard.attention.positions import Rotary
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config
+from regard.errors import ConfigError
 from regard.layers.blocks import PreNormLayer, Stack
 from regard.layers.embeddings import Embeddings
 from regard.layers.feed_forward import GatedFeedForward
@@ -63,7 +64,10 @@ class LlamaConfig(Config):
         """Return the base of the rotary frequencies, and how they are scaled."""
         scaling = dict(self.rope_parameters or self.rope_scaling or {})
         theta = scaling.pop("rope_theta", 10000.0)
-        return float(theta if self.rope_theta is None else self.rope_theta), scaling
+        theta = theta if self.rope_theta is None else self.rope_theta
+        if not isinstance(theta, int | float):
+            raise ConfigError(f"rope_theta is {theta!r}; it must be a number")
+        return float(theta), scaling
 
     def window(self, layer: int) -> int | None:
         """Return how many tokens back a layer sees, or None for all."""
@@ -128,7 +132,7 @@ class LlamaModel(LlamaPreTrainedModel, decoder.DecoderModel):
 def _layer(config: LlamaConfig, number: int) -> PreNormLayer:
     width, eps = config.hidden_size, config.rms_norm_eps
     head_dim = config.head_dim or width // config.num_attention_heads
-    heads_ = Heads(config.num_attention_heads, config.num_key_value_heads, head_dim)
+    heads_ = Heads(config.num_attention_heads, config.num_key_value_heads, config.head_dim)
     norms = (RMSNorm(head_dim, eps), RMSNorm(head_dim, eps)) if config.head_norms else None
     attention = Attention(
         width,

@@ -45,7 +45,7 @@ class _WithoutValues(TorchFunctionMode):
 def without_memory() -> Generator[None]:
     """Build what is made in the block on ``meta`` while a checkpoint is loaded, else as always.
 
-    For parts that every checkpoint has: bases, and the output map of a language model.
+    For bases and the big parts of our heads, which `init_module` fills where a file lacks them.
     """
     if not _loading.get():
         yield
@@ -78,7 +78,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         base_model_prefix: Attribute under which a model with a head holds its base model.
         keys: Names on disk of the tensors that this class itself adds, see `checkpoints.keymap`.
         aliases: Second names on disk, which count where they differ: second name -> first name.
-        optional: Modules of a base model that a file may lack, or hold in vain.
+        optional: Paths of what a file of this base model may lack, or hold in vain (a pooler).
         is_base: Whether this is a family's base model, all of whose weights a file must have.
     """
 
@@ -149,7 +149,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             config = config.replace(**options)
         model = _build_for_loading(cls, name, config, arguments)
         request = LoadRequest(
-            initialise=model.init_module,
+            initialise=model._init_by_owner,
             dtype=_as_dtype(dtype, config),
             strict=strict,
             reshape_head=ignore_mismatched_sizes or relabelled,
@@ -218,6 +218,12 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
                 module.weight[module.padding_idx].zero_()
             if isinstance(module, nn.LayerNorm | RMSNorm):
                 module.reset_parameters()
+
+    def _init_by_owner(self, module: nn.Module) -> None:
+        """Fill one module by the rules of the model that it belongs to: the nearest around it."""
+        models = (each for each in self.modules() if isinstance(each, PreTrainedModel))
+        around = [each for each in models if module in {*each.modules()}]
+        around[-1].init_module(module)  # those further in come later
 
     def tie_weights(self) -> None:
         """Let the output embeddings share the input embeddings' matrix, if the config says so."""
@@ -323,7 +329,11 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             prefix=self.base_model_prefix,
             # A model of your own, with no family's base inside, is all base: nothing may lack.
             base_paths=tuple(path for path, _ in bases) or ("",),
-            optional=tuple({name for _, module in bases for name in module.optional}),
+            optional=tuple(
+                f"{path}.{part}" if path else part
+                for path, module in bases
+                for part in module.optional
+            ),
             aliases={old: new for _, module in models for old, new in module.aliases.items()},
         )
 
@@ -334,7 +344,7 @@ def _build_for_loading(
     token = _loading.set(True)
     try:
         return cls(config, **arguments)
-    except ConfigError as error:
+    except (ConfigError, RuntimeError) as error:  # torch's own: sizes that no memory holds
         raise ConfigError(f"{name}: {error}") from error
     finally:
         _loading.reset(token)

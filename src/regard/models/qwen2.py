@@ -1,5 +1,6 @@
 """Qwen2 (Yang et al. 2024, section 2.2): a Llama with biases on queries, keys and values."""
 
+from regard.errors import ConfigError
 from regard.models import llama
 from regard.models.family import Family
 
@@ -20,6 +21,17 @@ class Qwen2Config(llama.LlamaConfig):
     layer_types: list[str] | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
+
+    def check(self) -> None:
+        """Also refuse kinds of layers that there are not, or that do not fit their number."""
+        super().check()
+        kinds = ("full_attention", "sliding_attention")
+        types = self.layer_types or [kinds[0]] * self.num_hidden_layers
+        if len(types) != self.num_hidden_layers or {*types} - {*kinds}:
+            raise ConfigError(
+                f"layer_types is {self.layer_types}; it must name {' or '.join(kinds)} for each "
+                f"of {self.num_hidden_layers} layers"
+            )
 
     def window(self, layer: int) -> int | None:
         """Return how many tokens back a layer sees, or None for all."""

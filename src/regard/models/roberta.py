@@ -17,7 +17,7 @@ from regard.errors import ConfigError
 from regard.layers.blocks import Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.scoring import Classifier, LanguageModelHead, Pooler
-from regard.models import bert, heads
+from regard.models import bert, decoder, heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
 from regard.models.model import PreTrainedModel
@@ -49,6 +49,7 @@ class RobertaConfig(Config):
     pad_token_id: int | None = 1
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 2
+    is_decoder: bool = False
 
     def check(self) -> None:
         """Also refuse what leaves no position for a token."""
@@ -135,14 +136,22 @@ class RobertaModel(RobertaPreTrainedModel, EncoderModel):
         self.post_init()
 
 
-class RobertaForMaskedLM(RobertaPreTrainedModel, heads.MaskedLM):
-    """RoBERTa that fills in masked words."""
+class _WordScores(RobertaPreTrainedModel):
+    """BERT's word scores, by other names on disk."""
 
     keys = HEAD_KEYS
 
     def build_predictions(self, config: RobertaConfig) -> LanguageModelHead:
         """Return BERT's, always with GELU."""
         return heads.language_model_head(config, "gelu")
+
+
+class RobertaForMaskedLM(_WordScores, heads.MaskedLM):
+    """RoBERTa that fills in masked words."""
+
+
+class RobertaForCausalLM(_WordScores, decoder.CausalEncoder):
+    """RoBERTa with causal attention that continues text."""
 
 
 class RobertaForSequenceClassification(RobertaPreTrainedModel, heads.SequenceClassification):
@@ -153,7 +162,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel, heads.SequenceCla
 
     def build_classifier(self, config: RobertaConfig, classes: int) -> nn.Module:
         """Return two layers."""
-        return Classifier(config.hidden_size, classes, "tanh", self.dropout_rate(config))
+        return Classifier(heads.hidden_layer(config), classes, "tanh", self.dropout_rate(config))
 
 
 class RobertaForTokenClassification(RobertaPreTrainedModel, heads.TokenClassification):
@@ -177,6 +186,7 @@ FAMILY = Family(
     base=RobertaModel,
     heads={
         "MaskedLM": RobertaForMaskedLM,
+        "CausalLM": RobertaForCausalLM,
         "PreTraining": RobertaForMaskedLM,
         "SequenceClassification": RobertaForSequenceClassification,
         "TokenClassification": RobertaForTokenClassification,

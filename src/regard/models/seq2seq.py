@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attention import Memory
-from regard.batch import Crossing, Layout, TokenBatch
+from regard.batch import Layout, TokenBatch
 from regard.config import Config
+from regard.crossing import Crossing
 from regard.layers.blocks import Stack
 from regard.layers.embeddings import Embeddings
 from regard.models.encoder import TextModel

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from regard.attention.attention import ScaledDotProduct
 from regard.attention.kernels import attention_maps
-from regard.batch import Crossing, Layout
+from regard.batch import Layout
+from regard.crossing import Crossing
 from regard.layers.blocks import Stack
 from regard.models.model import PreTrainedModel
 from regard.observe import Observer, observing

@@ -5,11 +5,8 @@ learned positions are added; a stack of pre-norm layers in which every patch att
 and a last norm.
 """
 
-import math
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -51,9 +48,6 @@ class ViTConfig(Config):
     def check(self) -> None:
         """Raise `ConfigError` for a value that cannot be built."""
         super().check()
-        for name in ("num_channels", "pooler_output_size"):
-            if vars(self)[name] is not None and vars(self)[name] < 1:
-                raise ConfigError(f"{name} is {vars(self)[name]}; it must be at least 1")
         if min(self.grid) < 1:
             raise ConfigError(
                 f"patch_size {self.patch_size} does not fit into image_size {self.image_size}"
@@ -79,56 +73,6 @@ KEYS: KeyTable = {
     "encoder.layers.{}.feed_forward.down": "encoder.layer.{}.output.dense",
     "norm": "layernorm",
 }
-
-
-class PatchEmbeddings(nn.Module):
-    """Patches as vectors, special tokens before them, positions added (section 3.1, equation 1).
-
-    Args:
-        config: Sizes of images and patches, and the rate of dropout.
-    """
-
-    #: How many special tokens stand before the patches.
-    specials: ClassVar[int] = 1
-
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__()
-        width, self.grid = config.hidden_size, config.grid
-        self.image_size = vision.sides("image_size", config.image_size)
-        self.patch_size = patch = vision.sides("patch_size", config.patch_size)
-        self.projection = nn.Conv2d(config.num_channels, width, patch, stride=patch)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.zeros(1, self.specials + math.prod(self.grid), width))
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def special_tokens(self) -> Float[Tensor, "1 specials width"]:
-        """Return what stands before the patches."""
-        return self.class_token
-
-    def forward(
-        self, pixel_values: Float[Tensor, "batch channels height width"], interpolate: bool
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Return the first vectors; `interpolate` stretches the positions to images of any size."""
-        vision.check_pixels(
-            pixel_values,
-            channels=self.projection.in_channels,
-            size=None if interpolate else self.image_size,
-            patch=self.patch_size,
-        )
-        patches = self.projection(pixel_values.to(self.projection.weight.dtype))
-        positions = self.stretched(patches.shape[-2], patches.shape[-1])
-        special = self.special_tokens().expand(len(patches), -1, -1)
-        hidden = torch.cat([special, patches.flatten(2).transpose(1, 2)], dim=1)
-        return self.dropout(hidden + positions)
-
-    def stretched(self, rows: int, columns: int) -> Float[Tensor, "1 tokens width"]:
-        """Return the positions of a grid of patches, bicubic where it is not the trained one."""
-        if (rows, columns) == self.grid:
-            return self.positions
-        special, patches = self.positions.tensor_split([self.specials], dim=1)
-        image = patches.transpose(1, 2).reshape(1, -1, *self.grid)
-        image = F.interpolate(image, size=(rows, columns), mode="bicubic", align_corners=False)
-        return torch.cat([special, image.flatten(2).transpose(1, 2)], dim=1)
 
 
 class ClassTokenPooler(nn.Module):
@@ -157,20 +101,21 @@ class ViTPreTrainedModel(PreTrainedModel):
     config_class = ViTConfig
     base_model_prefix = "vit"
 
-    def build_base(self, config: ViTConfig, pooled: bool) -> vision.ImageEncoder:
+    def build_base(self, config: ViTConfig, masks: bool) -> vision.ImageEncoder:
         """Return the `ViTModel` that a head sits on."""
-        return ViTModel(config, add_pooling_layer=pooled)
+        return ViTModel(config, add_pooling_layer=False, use_mask_token=masks)
 
     def init_module(self, module: nn.Module) -> None:
         """Fill by a truncated normal, as DeiT's code does, special tokens and positions too."""
-        if not isinstance(module, nn.Linear | nn.Conv2d | PatchEmbeddings):
+        if not isinstance(module, nn.Linear | nn.Conv2d | vision.PatchEmbeddings):
             super().init_module(module)
             return
+        std = self.config.initializer_range
         for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias":
+            if name == "bias" or not std:
                 nn.init.zeros_(parameter)
             else:
-                nn.init.trunc_normal_(parameter, std=self.config.initializer_range)
+                nn.init.trunc_normal_(parameter, std=std)
 
 
 class ViTModel(ViTPreTrainedModel, vision.ImageEncoder):
@@ -179,14 +124,17 @@ class ViTModel(ViTPreTrainedModel, vision.ImageEncoder):
     Args:
         config: Sizes and rates.
         add_pooling_layer: Whether to have a pooler; without one ``pooler_output`` is None.
+        use_mask_token: Whether patches can be hidden, by ``bool_masked_pos``.
     """
 
     keys = KEYS
-    embeddings_class: ClassVar[type[PatchEmbeddings]] = PatchEmbeddings
+    embeddings_class: ClassVar[type[vision.PatchEmbeddings]] = vision.PatchEmbeddings
 
-    def __init__(self, config: ViTConfig, add_pooling_layer: bool = True) -> None:
+    def __init__(
+        self, config: ViTConfig, add_pooling_layer: bool = True, use_mask_token: bool = False
+    ) -> None:
         super().__init__(config)
-        self.embeddings = self.embeddings_class(config)
+        self.embeddings = self.embeddings_class(config, use_mask_token)
         self.encoder = Stack(_layer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.pooler = ClassTokenPooler(config) if add_pooling_layer else None
@@ -211,8 +159,15 @@ class ViTForImageClassification(ViTPreTrainedModel, vision.ImageClassification):
     """Vision Transformer that labels, or rates, images."""
 
 
+class ViTForMaskedImageModeling(ViTPreTrainedModel, vision.MaskedImageModeling):
+    """Vision Transformer that fills in hidden patches."""
+
+
 FAMILY = Family(
     config=ViTConfig,
     base=ViTModel,
-    heads={"ImageClassification": ViTForImageClassification},
+    heads={
+        "ImageClassification": ViTForImageClassification,
+        "MaskedImageModeling": ViTForMaskedImageModeling,
+    },
 )

@@ -34,6 +34,10 @@ class XLMRobertaForMaskedLM(XLMRobertaPreTrainedModel, roberta.RobertaForMaskedL
     """XLM-RoBERTa that fills in masked words."""
 
 
+class XLMRobertaForCausalLM(XLMRobertaPreTrainedModel, roberta.RobertaForCausalLM):
+    """XLM-RoBERTa with causal attention that continues text."""
+
+
 class XLMRobertaForSequenceClassification(
     XLMRobertaPreTrainedModel, roberta.RobertaForSequenceClassification
 ):
@@ -61,6 +65,7 @@ FAMILY = Family(
     base=XLMRobertaModel,
     heads={
         "MaskedLM": XLMRobertaForMaskedLM,
+        "CausalLM": XLMRobertaForCausalLM,
         "PreTraining": XLMRobertaForMaskedLM,
         "SequenceClassification": XLMRobertaForSequenceClassification,
         "TokenClassification": XLMRobertaForTokenClassification,

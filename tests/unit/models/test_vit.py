@@ -170,3 +170,54 @@ def test_from_picture_to_label(tmp_path):
     output = model(**processor([image, image], return_tensors="pt"))
     assert output.logits.shape == (2, 2)
     assert torch.allclose(output.logits, (output.cls_logits + output.distillation_logits) / 2)
+
+
+def test_hidden_patches_are_filled_in_where_they_are():
+    """A grid that is not square, and an edge that fills no patch."""
+    model = build("DeiTForMaskedImageModeling", image_size=[6, 9], encoder_stride=2)
+    with torch.no_grad():
+        model.decoder.weight.zero_()
+        model.decoder.bias.copy_(torch.arange(12.0))  # 3 channels of 2 x 2 pixels
+    pixels = torch.randn(2, 3, 6, 9)
+    hidden = torch.zeros(2, 12)
+    hidden[1, 5] = 1  # the second row, the second column
+    output = model(pixels, bool_masked_pos=hidden)
+    assert output.reconstruction.shape == (2, 3, 6, 8)
+    patch = torch.arange(12.0).view(3, 2, 2)
+    assert torch.equal(output.reconstruction[0, :, 4:, 6:], patch)
+    expected = (pixels[1, :, 2:4, 2:4] - patch).abs().mean()
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert model(pixels).loss is None
+    assert model(pixels, bool_masked_pos=hidden * 0).loss == 0
+
+
+def test_what_hidden_patches_hold_does_not_matter():
+    model = build("ViTForMaskedImageModeling", image_size=4, encoder_stride=2)
+    pixels, hidden = torch.randn(1, 3, 4, 4), torch.tensor([[True, False, False, False]])
+    other = pixels.clone()
+    other[..., :2, :2] = 9
+    one, two = (model(each, bool_masked_pos=hidden).reconstruction for each in (pixels, other))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, model(pixels).reconstruction)
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "hidden", "words"),
+    [
+        ("ViTModel", {}, torch.ones(1, 16), "no mask token.*use_mask_token=True"),
+        ("ViTForMaskedImageModeling", {"encoder_stride": 2}, torch.ones(1, 15), r"\(1, 16\)"),
+        ("DeiTForMaskedImageModeling", {}, torch.ones(1, 16), r"encoder_stride \(16\) must equal"),
+    ],
+)
+def test_patches_that_cannot_be_hidden(head, options, hidden, words):
+    with pytest.raises(ValueError, match=words):
+        build(head, **options)(torch.zeros(1, 3, 8, 8), bool_masked_pos=hidden)
+
+
+def test_a_base_without_a_mask_token_gets_a_new_one(tmp_path, caplog):
+    build("ViTModel", False).save_pretrained(tmp_path)
+    options = {"encoder_stride": 2, "initializer_range": 0.5}
+    model = regard.AutoModelForMaskedImageModeling.from_pretrained(tmp_path, **options)
+    assert type(model) is regard.ViTForMaskedImageModeling
+    assert "new and random until trained: vit.embeddings.mask_token, decoder" in caplog.text
+    assert 0.3 < model.vit.embeddings.mask_token.std().item() < 0.7
