@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers.models import WordLevel, WordPiece
 
-from regard.checkpoints.files import CheckpointFolder, read_json_object
+from regard.checkpoints.files import CheckpointFolder, File, read_json_object
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing
 from regard.text.vocabulary import SPECIAL_TOKENS, special
 
@@ -25,13 +25,13 @@ NUMBERS_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
 
 
-def read_rust(path: str | Path) -> RustTokenizer:
+def read_rust(path: str | File) -> RustTokenizer:
     """Return the tokenizer in a tokenizer.json.
 
     Raises:
         CheckpointError: The file is not there or holds no working tokenizer.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if not path.is_file():
         raise CheckpointNotFoundError(f"{path}: there is no such file")
     fix = "it is damaged or not a tokenizer.json; download or save it again"

@@ -96,16 +96,18 @@ class StoredTokenizer(Vocabulary):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        gguf_file: str | None = None,
         **overrides: Any,
     ) -> Self:
         """Load a tokenizer from a folder, an embedded package or the Hub.
 
         Args:
-            name_or_folder: See `regard.checkpoints.files.find_checkpoint`, as for the next four.
+            name_or_folder: See `regard.checkpoints.files.find_checkpoint`, as for the next five.
             revision: Branch, tag or commit.
             cache_dir: Where the Hub's files are kept.
             local_files_only: Use only files that are there already.
             token: Access token of the Hub.
+            gguf_file: The GGUF file to read.
             overrides: Settings that replace those of tokenizer_config.json.
 
         Raises:
@@ -118,6 +120,7 @@ class StoredTokenizer(Vocabulary):
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
+            gguf_file=gguf_file,
         )
         return cls.from_folder(folder, overrides)
 

@@ -51,6 +51,7 @@ class AutoTokenizer:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        gguf_file: str | None = None,
         **overrides: Any,
     ) -> Tokenizer:
         """Load the tokenizer of a checkpoint; see `Tokenizer.from_pretrained`.
@@ -68,6 +69,7 @@ class AutoTokenizer:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
+            gguf_file=gguf_file,
         )
         settings = {name: value for name, value in overrides.items() if name != "use_fast"}
         return _class_for(folder).from_folder(folder, settings)
