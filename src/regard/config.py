@@ -24,6 +24,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "hidden_size": (1, 2**20),
     "num_hidden_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
+    "num_key_value_heads": (1, 2**16),
+    "head_dim": (1, 2**16),
     "intermediate_size": (1, 2**24),
     "max_position_embeddings": (1, 2**31),
     "type_vocab_size": (0, 2**20),

@@ -155,6 +155,8 @@ def read_json(path: File) -> Any:
     """Return the JSON value in the file at `path`; errors name the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except CheckpointError:  # what a made file is made of says itself what is wrong with it
+        raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
 

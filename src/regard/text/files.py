@@ -41,9 +41,11 @@ def read_rust(path: str | File) -> RustTokenizer:
         raise CheckpointNotFoundError(f"{path}: there is no such file")
     fix = "it is damaged or not a tokenizer.json; download or save it again"
     try:
-        rust = RustTokenizer.from_str(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not UTF-8 ({error}); {fix}") from error
+    try:
+        rust = RustTokenizer.from_str(text)
     except Exception as error:  # the Rust library raises nothing more precise
         raise CheckpointError(f"{path}: {error}; {fix}") from error
     model = rust.model
@@ -119,7 +121,7 @@ def read_config(folder: CheckpointFolder, overrides: Mapping[str, Any]) -> dict[
     # older file is only a copy.
     if "added_tokens_decoder" not in config and folder.find(SPECIAL_FILE):
         config |= folder.read_json(SPECIAL_FILE)
-    chat = folder.find(CHAT_FILE)
+    chat = folder.find_path(CHAT_FILE)
     if chat is not None:
         config["chat_template"] = _read_chat(chat, folder)
     return config | dict(overrides)
@@ -174,7 +176,7 @@ def _read_chat(path: Path, folder: CheckpointFolder) -> str | dict[str, str]:
     """Return the template in a chat_template.jinja, with the named ones in the folder beside it."""
     paths = {"default": path}
     for name in _CHAT_NAMES:
-        found = folder.find(f"{_CHAT_FOLDER}/{name}.jinja")
+        found = folder.find_path(f"{_CHAT_FOLDER}/{name}.jinja")
         if found is not None:
             paths[name] = found
     texts = {name: _text(path) for name, path in paths.items()}

@@ -82,8 +82,9 @@ def read_pieces(path: str | File, algorithm: str) -> PieceModel:
     path = Path(path) if isinstance(path, str) else path
     if not path.is_file():
         raise CheckpointNotFoundError(f"{path}: there is no such file")
+    content = path.read_bytes()
     try:
-        model = _read(path.read_bytes())
+        model = _read(content)
         kinds = [piece.kind for piece in model.pieces]
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

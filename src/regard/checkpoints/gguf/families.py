@@ -125,9 +125,11 @@ def _llama(header: Header) -> dict[str, Any]:
     kin = header.architecture
     width = header.need(f"{kin}.embedding_length", int)
     heads = header.need(f"{kin}.attention.head_count", int)
-    turned = header.get(f"{kin}.rope.dimension_count", int, width // max(heads, 1))
-    head_dim = header.get(f"{kin}.attention.key_length", int, turned)
-    if {turned, header.get(f"{kin}.attention.value_length", int, head_dim)} != {head_dim}:
+    head_dim = header.get(f"{kin}.rope.dimension_count", int, width // max(heads, 1))
+    sizes = [f"{kin}.{key}" for key in ("attention.key_length", "attention.value_length")]
+    sizes = [header.need(key, int) for key in sizes if key in header.metadata]
+    head_dim = sizes[0] if sizes else head_dim
+    if {*sizes, header.get(f"{kin}.rope.dimension_count", int, head_dim)} != {head_dim}:
         raise CheckpointError(
             f"{header.file}: heads whose keys, values and rotary parts differ in size are not read"
         )
@@ -174,7 +176,8 @@ def _llama3(header: Header, theta: float, head_dim: int, trained: int) -> dict[s
     4 turns and 8,192 positions. What these give must be what the file has.
     """
     found = header.floats(ROPE_FACTORS, head_dim // 2)
-    low, high, factor = 1.0, 4.0, max(found, default=1.0)
+    # The factors were computed in single precision; theirs was a round number.
+    low, high, factor = 1.0, 4.0, round(max(found, default=1.0), 3)
     expected: list[float] = []
     for pair in range(len(found)):
         turns = trained * theta ** (-2 * pair / head_dim) / (2 * math.pi)

@@ -78,9 +78,9 @@ class AutoTokenizer:
 def _class_for(folder: CheckpointFolder) -> type[Tokenizer]:
     """Return the class that the files of a folder ask for."""
     config = folder.read_json(files.CONFIG_FILE) if folder.find(files.CONFIG_FILE) else {}
-    model = folder.read_json("config.json") if folder.find("config.json") else {}
-    stated = config.get("tokenizer_class") or model.get("tokenizer_class") or ""
-    name = str(stated).removesuffix("Fast")
+    stated = config.get("tokenizer_class")
+    model = {} if stated or not folder.find("config.json") else folder.read_json("config.json")
+    name = str(stated or model.get("tokenizer_class") or "").removesuffix("Fast")
     named = CLASSES.get(name) if name else FAMILIES.get(str(model.get("model_type")))
     if named is not None:
         return named
