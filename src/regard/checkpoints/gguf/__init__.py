@@ -38,5 +38,5 @@ def _makers(path: Path) -> dict[str, Callable[[Header], bytes]]:
     kind = tokenizer_kind(read_header(path))
     if kind is None:  # weights alone
         return {"config.json": config_json}
-    makers = {"config.json": config_json, "tokenizer_config.json": tokenizer_config}
-    return makers | TOKENIZERS.get(kind, {})
+    config = {"config.json": config_json, "tokenizer_config.json": tokenizer_config}
+    return {**config, **TOKENIZERS.get(kind, {})}

@@ -217,7 +217,7 @@ _KIN = {
     "output": Place("lm_head"),
     **{f"blk.{part}": Place(f"model.layers.{{}}.{name}") for part, name in _LAYER.items()},
 }
-#: Of the kin only Llama's converter interleaves: the others' rotary positions turn halves there too.
+#: Of the kin only Llama is interleaved: llama.cpp turns the halves of the others' heads as we do.
 _INTERLEAVED = {
     "blk.attn_q": Place("model.layers.{}.self_attn.q_proj", heads="attention.head_count"),
     "blk.attn_k": Place("model.layers.{}.self_attn.k_proj", heads="attention.head_count_kv"),
@@ -245,7 +245,5 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": Architecture("LlamaForCausalLM", _llama, _KIN_KEYS, _KIN | _INTERLEAVED),
     "qwen2": Architecture("Qwen2ForCausalLM", _llama, _KIN_KEYS, _KIN),
     "qwen3": Architecture("Qwen3ForCausalLM", _llama, _KIN_KEYS, _KIN),
-    "gpt2": Architecture(
-        "GPT2LMHeadModel", _gpt2, _keys("attention.layer_norm_epsilon"), _GPT2
-    ),
+    "gpt2": Architecture("GPT2LMHeadModel", _gpt2, _keys("attention.layer_norm_epsilon"), _GPT2),
 }

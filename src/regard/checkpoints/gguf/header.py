@@ -18,7 +18,9 @@ import numpy as np
 from regard.errors import CheckpointError
 
 #: How `struct` calls the metadata types that have a fixed size, by their numbers in the file.
-_SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
+_SCALARS: Mapping[int, str] = dict(
+    zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
+)
 _FLOAT32, _STRING, _ARRAY = 6, 8, 9
 #: The types of tensors that are numbers as torch has them, and not blocks of a quantised format.
 PLAIN: Mapping[int, str] = {0: "float32", 1: "float16", 28: "float64", 30: "bfloat16"}
@@ -64,9 +66,9 @@ class Header:
 
     def need(self, key: str, kind: type[T]) -> T:
         """Return the value of `key`, which must be there."""
-        value = self.metadata.get(key)
+        value: Any = self.metadata.get(key)
         if kind is float and type(value) is int:
-            value = float(value)
+            return cast("T", float(value))
         # A bool is an int to Python.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             found = f"found {type(value).__name__}" if key in self.metadata else "there is none"

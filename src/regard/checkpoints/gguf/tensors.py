@@ -42,10 +42,8 @@ def open_gguf(path: Path) -> dict[str, StoredTensor]:
             quantised while the package `gguf` is missing.
     """
     header = read_header(path)
-    size = path.stat().st_size
-    data = torch.empty(0, dtype=torch.uint8)
     # Private pages: who trains a model does not write into its file.
-    data.set_(torch.UntypedStorage.from_file(str(path), False, size))
+    data = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
     found: dict[str, StoredTensor] = {}
     for name, place in places(header).items():
         found[place.name] = _open(header, header.tensors[name], place, data)

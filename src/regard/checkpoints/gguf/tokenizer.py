@@ -67,7 +67,7 @@ def tokenizer_config(header: Header) -> bytes:
         )
     tokens = _tokens(header)
     length = header.get(f"{header.architecture}.context_length", int, 0)
-    frame = {name: _frames(header, name) for name in ("add_bos_token", "add_eos_token")}
+    template = header.get("tokenizer.chat_template", str, "")
     config = {
         # The one class is made of pieces, the other reads any tokenizer.json.
         "tokenizer_class": "LlamaTokenizer" if kind == "llama" else "PreTrainedTokenizerFast",
@@ -77,11 +77,11 @@ def tokenizer_config(header: Header) -> bytes:
         },
         "clean_up_tokenization_spaces": False,
         **{name: token for name in _NAMES if (token := _named(header, tokens, name)) is not None},
-        **frame,
+        **{name: _frames(header, name) for name in ("add_bos_token", "add_eos_token")},
         **({"model_max_length": length} if length else {}),
+        **({"chat_template": template} if template else {}),
     }
-    template = header.get("tokenizer.chat_template", str, "")
-    return _json(config | ({"chat_template": template} if template else {}))
+    return _json(config)
 
 
 def tokenizer_json(header: Header) -> bytes:
@@ -148,9 +148,7 @@ _NAMES = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
-    "sep_token": "seperator_token_id",  # codespell:ignore - llama.cpp's own spelling
     "pad_token": "padding_token_id",
-    "mask_token": "mask_token_id",
 }
 
 
