@@ -8,10 +8,12 @@ import gguf
 import pytest
 import sentencepiece
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 import regard
-from regard.errors import CheckpointError
+from regard.errors import CheckpointError, ConfigError
 
 from ..contracts.checkpoint_folders import told
 from ..contracts.gguf_files import finish
@@ -226,6 +228,30 @@ def test_damage(change, says, vocabulary, tmp_path):
     with pytest.raises(CheckpointError, match=r"model\.gguf") as caught:
         regard.AutoTokenizer.from_pretrained(path)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+@given(data=st.data())
+def test_any_damage_is_an_error_or_harmless(kind, data, vocabulary, pieces, tmp_path_factory):
+    """Most of the file is one long list of tokens, so the ends are drawn more often."""
+    path = tmp_path_factory.mktemp("damage") / "model.gguf"
+    if kind == "bytes":
+        write_bytes(path, (vocabulary[0][:300], []), "smollm")
+    else:
+        write_pieces(path, pieces)
+    content = path.read_bytes()
+    edge = st.sampled_from([*range(300), *range(len(content) - 300, len(content))])
+    at = data.draw(st.one_of(edge, st.integers(0, len(content))))
+    new = data.draw(st.binary(max_size=12))
+    skip = data.draw(st.sampled_from([len(new), 0, 1, 8, len(content)]))
+    path.write_bytes(content[:at] + new + content[at + skip :])
+    try:
+        regard.AutoTokenizer.from_pretrained(path)("a b")
+    except (CheckpointError, ConfigError) as error:
+        message = str(error)
+    else:
+        return
+    assert path.name in message
 
 
 def changed(change):

@@ -239,6 +239,7 @@ _KIN_KEYS = _keys(
     "attention.layer_norm_rms_epsilon",
     *(f"rope.{name}" for name in ("dimension_count", "freq_base", "scaling.type")),
     *(f"rope.scaling.{name}" for name in ("factor", "original_context_length", "finetuned")),
+    "tensor_data_layout",  # said in the first files: that they are interleaved, as all are
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {
