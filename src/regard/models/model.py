@@ -119,7 +119,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """Load a model from a folder, an embedded package or the Hub, ready for inference.
 
         Args:
-            name: A folder, or a model name such as ``"google-bert/bert-base-uncased"``.
+            name: A folder, GGUF file, or model name such as ``"google-bert/bert-base-uncased"``.
             config: Replaces the checkpoint's own configuration.
             dtype: Such as ``torch.bfloat16`` or ``"float16"``; by default the checkpoint's own.
             revision: Branch, tag or commit on the Hub.
@@ -129,7 +129,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             attn_implementation: Attention kernel, ``"sdpa"`` or ``"eager"``.
             options: Fields of the configuration to change (``num_labels=3``), arguments of the
                 constructor (``add_pooling_layer=False``), and ``cache_dir``, ``local_files_only``,
-                ``token`` as in `find_checkpoint`.
+                ``token`` and ``gguf_file`` as in `find_checkpoint`.
 
         Raises:
             CheckpointError: The weights are damaged or do not fit; names file and tensors.

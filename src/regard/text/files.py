@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers.models import WordLevel, WordPiece
 
-from regard.checkpoints.files import CheckpointFolder, read_json_object
+from regard.checkpoints.files import CheckpointFolder, File, read_json_object
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing
 from regard.text.vocabulary import SPECIAL_TOKENS, special
 
@@ -23,22 +23,29 @@ ADDED_FILE = "added_tokens.json"
 VOCAB_FILE = "vocab.txt"
 NUMBERS_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
+CHAT_FILE = "chat_template.jinja"
+
+#: Where the reference writes templates other than the default; these names are in use.
+_CHAT_FOLDER = "additional_chat_templates"
+_CHAT_NAMES = ("tool_use", "rag")
 
 
-def read_rust(path: str | Path) -> RustTokenizer:
+def read_rust(path: str | File) -> RustTokenizer:
     """Return the tokenizer in a tokenizer.json.
 
     Raises:
         CheckpointError: The file is not there or holds no working tokenizer.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if not path.is_file():
         raise CheckpointNotFoundError(f"{path}: there is no such file")
     fix = "it is damaged or not a tokenizer.json; download or save it again"
     try:
-        rust = RustTokenizer.from_str(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not UTF-8 ({error}); {fix}") from error
+    try:
+        rust = RustTokenizer.from_str(text)
     except Exception as error:  # the Rust library raises nothing more precise
         raise CheckpointError(f"{path}: {error}; {fix}") from error
     model = rust.model
@@ -114,6 +121,9 @@ def read_config(folder: CheckpointFolder, overrides: Mapping[str, Any]) -> dict[
     # older file is only a copy.
     if "added_tokens_decoder" not in config and folder.find(SPECIAL_FILE):
         config |= folder.read_json(SPECIAL_FILE)
+    chat = folder.find_path(CHAT_FILE)
+    if chat is not None:
+        config["chat_template"] = _read_chat(chat, folder)
     return config | dict(overrides)
 
 
@@ -136,6 +146,41 @@ def read_extra(config: Mapping[str, Any], owner: str) -> list[AddedToken]:
         return [special(token) for token in tokens]
     except TypeError as error:
         raise CheckpointError(f"{owner}: {error}") from error
+
+
+def read_templates(value: Any, owner: str) -> str | dict[str, str] | None:
+    """Return the chat template or, by name, the chat templates that a configuration holds.
+
+    Raises:
+        CheckpointError: It holds something else; `owner` stands in the message.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    kind = type(value).__name__
+    found: dict[Any, Any] = {}
+    if isinstance(value, dict):
+        found = dict(cast("dict[Any, Any]", value))
+    elif isinstance(value, list):
+        entries = cast("list[Any]", value)
+        dicts = [cast("dict[str, Any]", entry) for entry in entries if isinstance(entry, dict)]
+        found = {entry.get("name"): entry.get("template") for entry in dicts}
+    if found and all(isinstance(text, str) for pair in found.items() for text in pair):
+        return found
+    raise CheckpointError(
+        f"{owner}: chat_template is {kind}; wanted a Jinja template, or a list of "
+        f"{{'name': ..., 'template': ...}}"
+    )
+
+
+def _read_chat(path: Path, folder: CheckpointFolder) -> str | dict[str, str]:
+    """Return the template in a chat_template.jinja, with the named ones in the folder beside it."""
+    paths = {"default": path}
+    for name in _CHAT_NAMES:
+        found = folder.find_path(f"{_CHAT_FOLDER}/{name}.jinja")
+        if found is not None:
+            paths[name] = found
+    texts = {name: _text(path) for name, path in paths.items()}
+    return texts if len(texts) > 1 else texts["default"]
 
 
 def add_saved_tokens(
@@ -177,16 +222,20 @@ def _check_file(path: str | Path) -> None:
 def _lines(path: str | Path) -> list[str]:
     """Return the lines of a text file; each may still end with the blanks that editors leave."""
     _check_file(path)
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    text = _text(path)
     if text.startswith("\ufeff"):
         raise CheckpointError(
             f"{path}: starts with a byte order mark; save it as UTF-8 without one"
         )
     # Only \n and \r\n end a line: some vocabularies hold the other line separators as tokens.
     return text.split("\n")
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
 
 
 def vocabulary_lines(rust: RustTokenizer) -> str | None:
@@ -204,8 +253,8 @@ def to_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write text files so that each is there either whole or as it was before."""
+def write_files(folder: Path, files: Mapping[str, str], stale: Sequence[str] = ()) -> list[Path]:
+    """Write text files so that each is there either whole or as it was before; remove `stale`."""
     folder.mkdir(parents=True, exist_ok=True)
     # All are written before the first replaces an old one: a full disk then changes nothing.
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
@@ -213,4 +262,6 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
             Path(staging, name).write_text(text, encoding="utf-8", newline="\n")
         for name in files:
             os.replace(Path(staging, name), folder / name)  # noqa: PTH105  (says what it does)
+    for name in stale:
+        Path(folder, name).unlink(missing_ok=True)
     return [folder / name for name in files]

@@ -14,6 +14,7 @@ from pathlib import Path
 from tokenizers import AddedToken
 from tokenizers.normalizers import Precompiled
 
+from regard.checkpoints.files import File
 from regard.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 
 #: What a piece is: `ModelProto.SentencePiece.Type`.
@@ -67,7 +68,7 @@ class PieceModel:
         return [(piece.text, piece.score) for piece in self.pieces]
 
 
-def read_pieces(path: str | Path, algorithm: str) -> PieceModel:
+def read_pieces(path: str | File, algorithm: str) -> PieceModel:
     """Return what a ``.model`` file says.
 
     Args:
@@ -78,11 +79,12 @@ def read_pieces(path: str | Path, algorithm: str) -> PieceModel:
         CheckpointError: The file is not there, damaged, or something else.
         ConfigError: It asks for what is not implemented.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if not path.is_file():
         raise CheckpointNotFoundError(f"{path}: there is no such file")
+    content = path.read_bytes()
     try:
-        model = _read(path.read_bytes())
+        model = _read(content)
         kinds = [piece.kind for piece in model.pieces]
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

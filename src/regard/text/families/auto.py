@@ -51,6 +51,7 @@ class AutoTokenizer:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        gguf_file: str | None = None,
         **overrides: Any,
     ) -> Tokenizer:
         """Load the tokenizer of a checkpoint; see `Tokenizer.from_pretrained`.
@@ -68,6 +69,7 @@ class AutoTokenizer:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
+            gguf_file=gguf_file,
         )
         settings = {name: value for name, value in overrides.items() if name != "use_fast"}
         return _class_for(folder).from_folder(folder, settings)
@@ -76,9 +78,9 @@ class AutoTokenizer:
 def _class_for(folder: CheckpointFolder) -> type[Tokenizer]:
     """Return the class that the files of a folder ask for."""
     config = folder.read_json(files.CONFIG_FILE) if folder.find(files.CONFIG_FILE) else {}
-    model = folder.read_json("config.json") if folder.find("config.json") else {}
-    stated = config.get("tokenizer_class") or model.get("tokenizer_class") or ""
-    name = str(stated).removesuffix("Fast")
+    stated = config.get("tokenizer_class")
+    model = {} if stated or not folder.find("config.json") else folder.read_json("config.json")
+    name = str(stated or model.get("tokenizer_class") or "").removesuffix("Fast")
     named = CLASSES.get(name) if name else FAMILIES.get(str(model.get("model_type")))
     if named is not None:
         return named
