@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regard.attention.attention import ScaledDotProduct
@@ -47,9 +47,13 @@ def without_memory() -> Generator[None]:
 
     For bases and the big parts of our heads, which `init_module` fills where a file lacks them.
     """
-    if not _loading.get():
+    with on_meta() if _loading.get() else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def on_meta() -> Generator[None]:
+    """Build what is made in the block on ``meta``: shapes and nothing else, whatever its size."""
     with torch.device("meta"), _WithoutValues():
         yield
 
@@ -236,6 +240,13 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """The base model inside a model with a head; a base itself gives itself."""
         has_base = self.base_model_prefix in self._modules
         return self.get_submodule(self.base_model_prefix) if has_base else self
+
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the arguments of a call with one example of `length` tokens, where torch puts it.
+
+        They have the shapes of real ones and no meaning; image models ignore `length`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
