@@ -1,7 +1,7 @@
 """Put a checkpoint's tensors into a model: every tensor accounted for, nothing silently random."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +114,23 @@ def load_weights(
     tied = [_assign(model, names, targets, match.found, dtype) for names in groups]
     model.to(dtype)
     return all(tied)
+
+
+def check_weights(model: nn.Module, folder: CheckpointFolder, anatomy: Anatomy) -> None:
+    """Raise, or give notices, as `load_weights` would, and leave `model` as it is."""
+    match = _match(model, dict(model.state_dict(keep_vars=True)), open_tensors(folder), anatomy)
+    _judge(match, anatomy, LoadRequest(initialise=lambda _: None), folder.name)
+
+
+def todays_names(model: nn.Module, anatomy: Anatomy) -> Callable[[str], str | None]:
+    """Return a map from the name of a stored tensor, however old, to the one that `model` writes.
+
+    None is a buffer to leave out. A tensor that has no place in `model` keeps its name.
+    """
+    places = {*disk_names(model, model.state_dict()).values()}
+    # What stands under a second name may differ, so it stays there.
+    only_first = replace(anatomy, aliases={})
+    return lambda name: _todays_name(name, places, only_first)
 
 
 def tie_groups(targets: Mapping[str, Tensor]) -> list[list[str]]:

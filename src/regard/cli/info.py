@@ -83,7 +83,7 @@ def _find(
     model: str | None, family: str | None, revision: str | None
 ) -> tuple[dict[str, Any], "Config", dict[str, Any]]:
     """Return what is asked for: where it was found, its configuration, and what its files say."""
-    from regard.checkpoints.files import find_checkpoint
+    from regard.checkpoints.files import find_checkpoint, read_json_object
     from regard.config import CONFIG_FILE
     from regard.models import auto
     from regard.pipelines.pipeline import Pipeline
@@ -91,8 +91,8 @@ def _find(
     if family is not None:
         config = auto.family(family).config()
         return {"name": family, "origin": "family", "folder": None}, config, {}
-    if model is not None and Path(model).is_file():
-        config = auto.read_config(Path(model))
+    if model is not None and Path(model).suffix == ".json":
+        config = auto.read_config(read_json_object(Path(model)), model)
         folder = str(Path(model).parent.absolute())
         return {"name": model, "origin": "file", "folder": folder}, config, {}
     folder = find_checkpoint(model or Pipeline.default_model, revision=revision)

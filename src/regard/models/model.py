@@ -18,6 +18,7 @@ from regard.checkpoints.files import find_checkpoint, source_options
 from regard.checkpoints.keymap import KeyTable
 from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
+from regard.checkpoints.tensors import floating_dtype
 from regard.config import Config
 from regard.errors import ConfigError, nearest
 from regard.layers.norms import RMSNorm
@@ -382,9 +383,4 @@ def _check_options(cls: type[PreTrainedModel], options: Mapping[str, Any]) -> No
 def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | None:
     if dtype in (None, "auto"):
         dtype = config.dtype
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    found = getattr(torch, str(dtype).removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype {dtype!r} is not a floating type such as 'float32' or 'bfloat16'")
-    return found
+    return None if dtype is None else floating_dtype(dtype)

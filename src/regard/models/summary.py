@@ -146,7 +146,8 @@ class _Counts:
 def _counting(model: nn.Module) -> Generator[_Counts]:
     """Count what is computed within the block."""
     counts = _Counts()
-    names = {module: name for name, module in model.named_modules()}
+    modules = cast("list[tuple[str, nn.Module]]", [*model.named_modules()])
+    names = {module: name for name, module in modules}
 
     def see_map(module: nn.Module, _: tuple[Any, ...], output: Tensor) -> None:
         weight = cast("Tensor", module.weight)
@@ -194,7 +195,7 @@ def _layers(model: nn.Module) -> list[str]:
     """Return what the names of the parameters of each layer begin with."""
     return [
         f"{path}.layers.{number}."
-        for path, stack in model.named_modules()
+        for path, stack in cast("list[tuple[str, nn.Module]]", [*model.named_modules()])
         if isinstance(stack, Stack)
         for number in range(len(stack.layers))
     ]

@@ -10,34 +10,11 @@ from regard.models.auto import FAMILIES, family
 from regard.models.summary import PARTS, model_summary
 
 LENGTH = 7
-#: Sizes that fit every family; a family takes those that it knows.
-TINY = {
-    "vocab_size": 31,
-    "hidden_size": 16,
-    "embedding_size": 8,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 6,
-    "intermediate_size": 24,
-    "max_position_embeddings": 20,
-    "image_size": 12,
-    "patch_size": 4,
-}
 HEADS = [
     pytest.param(name, head, id=f"{name}-{head or 'base'}")
     for name in FAMILIES
     for head in (None, *family(name).heads)
 ]
-
-
-def tiny(name, **options):
-    """Return a configuration of a small model; token ids that would not fit are left out."""
-    kind = family(name).config
-    known = {*kind.argument_names()}
-    sizes = {field: value for field, value in (TINY | options).items() if field in known}
-    tokens = dict.fromkeys(("bos_token_id", "eos_token_id"))
-    return kind(**sizes, **tokens, pad_token_id=1)
 
 
 def built(config, head):
@@ -46,8 +23,8 @@ def built(config, head):
 
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
-def test_parameters_are_the_models(name, head):
-    config = tiny(name)
+def test_parameters_are_the_models(tiny_config, name, head):
+    config = tiny_config(name)
     summary, model = model_summary(config, head=head), built(config, head)
     assert summary.model == type(model).__name__
     assert [*summary.parts] == [*PARTS]
@@ -63,8 +40,8 @@ def test_parameters_are_the_models(name, head):
 
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
-def test_operations_are_those_that_torch_counts(name, head):
-    config = tiny(name)
+def test_operations_are_those_that_torch_counts(tiny_config, name, head):
+    config = tiny_config(name)
     summary, model = model_summary(config, head=head, length=LENGTH), built(config, head)
     model.set_attn_implementation("eager")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -107,46 +84,48 @@ def test_a_cache_is_what_causal_layers_keep():
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_tied_output_is_counted_once_and_computed_always(tied):
-    config = tiny("gpt2", tie_word_embeddings=tied)
+def test_a_tied_output_is_counted_once_and_computed_always(tiny_config, tied):
+    config = tiny_config("gpt2", tie_word_embeddings=tied)
     summary = model_summary(config, head="CausalLM", length=LENGTH)
     assert summary.parts["head"].parameters == (0 if tied else 31 * 16)
     assert summary.parts["head"].flops == 2 * LENGTH * 31 * 16
 
 
-def test_the_architecture_that_the_config_names():
-    config = tiny("bert", architectures=["Other", "BertForMaskedLM"])
+def test_the_architecture_that_the_config_names(tiny_config):
+    config = tiny_config("bert", architectures=["Other", "BertForMaskedLM"])
     assert model_summary(config).model == "BertForMaskedLM"
     assert model_summary(config, head="MultipleChoice").model == "BertForMultipleChoice"
     config.architectures = ["Other"]
     assert model_summary(config).model == "BertModel"
 
 
-def test_layers_without_number_and_models_without_layers():
-    none = model_summary(tiny("bert", num_hidden_layers=0), length=LENGTH)
+def test_layers_without_number_and_models_without_layers(tiny_config):
+    none = model_summary(tiny_config("bert", num_hidden_layers=0), length=LENGTH)
     assert none.parts["attention"].per_layer == ()
     assert (none.tokens, none.score_flops) == (LENGTH, 0)
 
 
-def test_lengths():
+def test_lengths(tiny_config):
     assert model_summary(regard.BertConfig(num_hidden_layers=1)).tokens == 512
-    assert model_summary(tiny("bert")).tokens == 20
-    assert model_summary(tiny("roberta")).tokens == 18  # the first two positions are never used
-    assert model_summary(tiny("llama")).tokens == 512
-    assert model_summary(tiny("llama"), length=9000).tokens == 9000
-    assert model_summary(tiny("vit"), length=5).tokens == 1 + 9
-    assert model_summary(tiny("deit")).tokens == 2 + 9
+    assert model_summary(tiny_config("bert")).tokens == 20
+    assert (
+        model_summary(tiny_config("roberta")).tokens == 18
+    )  # the first two positions are never used
+    assert model_summary(tiny_config("llama")).tokens == 512
+    assert model_summary(tiny_config("llama"), length=9000).tokens == 9000
+    assert model_summary(tiny_config("vit"), length=5).tokens == 1 + 9
+    assert model_summary(tiny_config("deit")).tokens == 2 + 9
 
 
-def test_wrong_inputs():
+def test_wrong_inputs(tiny_config):
     with pytest.raises(ValueError, match=r"length is 21; .* at most the 20 positions"):
-        model_summary(tiny("bert"), length=21)
+        model_summary(tiny_config("bert"), length=21)
     with pytest.raises(ValueError, match="length is 0; it must be at least 1"):
-        model_summary(tiny("llama"), length=0)
+        model_summary(tiny_config("llama"), length=0)
     with pytest.raises(ConfigError, match="bert has no head 'MaskedLN'; did you mean 'MaskedLM'"):
-        model_summary(tiny("bert"), head="MaskedLN")
+        model_summary(tiny_config("bert"), head="MaskedLN")
     with pytest.raises(ConfigError, match="must divide hidden_size"):
-        model_summary(tiny("bert", num_attention_heads=3))
+        model_summary(tiny_config("bert", num_attention_heads=3))
 
 
 def test_nothing_takes_memory():
