@@ -142,8 +142,6 @@ from regard.models.roberta import (
 from regard.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
 from regard.models.roberta import RobertaModel as RobertaModel
 from regard.models.roberta import RobertaPreTrainedModel as RobertaPreTrainedModel
-
-# what a model costs
 from regard.models.summary import ModelSummary as ModelSummary
 from regard.models.summary import model_summary as model_summary
 from regard.models.transformer import Transformer as Transformer

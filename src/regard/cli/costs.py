@@ -28,7 +28,7 @@ def count(config: "Config", head: str | None, length: int | None) -> dict[str, A
     return {
         "model": found.model,
         "parameters": found.parameters,
-        "parts": {name: part for name, part in parts.items() if part["parameters"]},
+        "parts": {n: part for n, part in parts.items() if part["parameters"] or part["flops"]},
         "memory": {**found.weight_bytes, "training": found.training_bytes},
         "cache_per_token": found.cache_bytes if found.cached_numbers else None,
         "flops": {
@@ -81,7 +81,8 @@ def _rows(facts: Record) -> list[tuple[str, ...]]:
 
 
 def _per_layer(counts: list[int]) -> str:
-    low, high = min(counts, default=0), max(counts, default=0)
-    if not high:
+    having = [count for count in counts if count]
+    if not having:
         return ""
-    return f"{len(counts)} x {high:,}" if low == high else f"{scaled(low)} to {scaled(high)}"
+    low, high = min(having), max(having)
+    return f"{len(having)} x {high:,}" if low == high else f"{scaled(low)} to {scaled(high)}"

@@ -26,7 +26,7 @@ from regard.observe import Observer, observing
 LENGTH = 512
 #: The parts of a model, in the order in which text passes through them. A norm is none of the part
 #: that it stands in, except of a head; what stands on a base (a pooler, a classifier) is the head.
-PARTS = ("embeddings", "attention", "feed_forward", "norms", "other", "head")
+PARTS = (*("embeddings", "attention", "cross_attention", "feed_forward", "norms", "other", "head"),)
 #: Bytes of a number, by the type of the weights.
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 #: Bytes that AdamW training holds for each float32 weight: itself, its gradient, and the averages
@@ -59,12 +59,14 @@ class ModelSummary:
     Attributes:
         model: Name of its class.
         parts: By the names in `PARTS`.
-        tokens: Length of the sequence that `flops` are counted over.
+        tokens: Length of the sequence that `flops` are counted over; an encoder-decoder reads a
+            source of that length and a target of that length.
         score_flops: Operations of attention between tokens, which grow with the square of
             `tokens`: ``query key^T`` and ``weights value``, each over all pairs, seen or hidden,
             as the ``eager`` kernel computes them.
         cached_numbers: Numbers that the keys and values of one token take in the cache of a model
-            that writes from left to right; 0 for others.
+            that writes from left to right; 0 for others. (An encoder-decoder keeps those of the
+            source's tokens too.)
     """
 
     model: str
@@ -154,8 +156,8 @@ def _counting(model: nn.Module) -> Generator[_Counts]:
         counts.maps[names[module]] += 2 * output.numel() * weight[0].numel()
 
     def see_scores(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        lengths: tuple[int, ...] = inputs[-1].lengths
-        counts.scores += 4 * sum(length**2 for length in lengths) * output[0].numel()
+        query, key = inputs[:2]  # of one sequence, so that every query meets every key
+        counts.scores += 2 * (query.numel() + output.numel()) * len(key)
 
     def see_stack(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
         counts.tokens = counts.tokens or len(output)

@@ -190,6 +190,14 @@ def test_the_table_of_costs(run):
     assert "KV cache for each token 1.05 MB in float32, 524 kB in bfloat16" in lines
 
 
+def test_the_table_of_parts_that_not_every_layer_has(run):
+    done = run("info", "--family", "transformer", "--head", "Seq2SeqLM")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "cross-attention 6,303,744 6 x 1,050,624 10.0 % 6.44 G" in lines
+    assert "norms 30,720 2.05 k to 3.07 k 0.0 % 0" in lines
+    assert "head 0 0.0 % 19.4 G" in lines  # the word vectors again, which it computes with
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

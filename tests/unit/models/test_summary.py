@@ -36,7 +36,8 @@ def test_parameters_are_the_models(tiny_config, name, head):
         assert sum(summary.parts[part].per_layer) == summary.parts[part].parameters, part
     layers = [p.numel() for n, p in model.named_parameters() if ".layers." in n]
     assert sum(sum(part.per_layer) for part in summary.parts.values()) == sum(layers)
-    assert {len(part.per_layer) for part in summary.parts.values()} == {3}
+    depth = {len(part.per_layer) for part in summary.parts.values()}
+    assert depth == {6 if summary.parts["cross_attention"].parameters else 3}
 
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
@@ -57,6 +58,7 @@ def test_parts_of_a_known_model():
     assert {name: part.parameters for name, part in summary.parts.items()} == {
         "embeddings": (words + 512 + 2) * width,
         "attention": layers * 4 * (width + 1) * width,
+        "cross_attention": 0,
         "feed_forward": layers * (2 * width * inner + inner + width),
         "norms": (2 * layers + 1) * 2 * width,
         "other": 0,
@@ -81,6 +83,15 @@ def test_a_cache_is_what_causal_layers_keep():
     assert summary.cached_numbers == 2 * 2 * 4 * 128
     assert summary.cache_bytes == {"float32": 8192, "bfloat16": 4096}
     assert model_summary(regard.BertConfig(), length=1).cached_numbers == 0
+
+
+def test_a_source_and_a_target(tiny_config):
+    config = tiny_config("transformer", num_decoder_layers=1)
+    parts = model_summary(config, length=LENGTH).parts
+    projections = 4 * (16 * 16 + 16)
+    assert parts["attention"].per_layer == (projections,) * 4
+    assert parts["cross_attention"].per_layer == (0, 0, 0, projections)
+    assert parts["cross_attention"].flops == LENGTH * 2 * 4 * 16 * 16
 
 
 @pytest.mark.parametrize("tied", [True, False])
