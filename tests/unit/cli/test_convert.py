@@ -80,7 +80,8 @@ def test_todays_names(run, old, written, tmp_path):
 def test_names_of_today_stay_in_every_family(run, tiny_config, name, tmp_path):
     for head, model in {"base": family(name).base, **family(name).heads}.items():
         # Apart they have every name that there can be.
-        config = tiny_config(name, num_hidden_layers=1, tie_word_embeddings=False)
+        sizes = {"num_hidden_layers": 1, "tie_word_embeddings": False}
+        config = tiny_config(name, is_decoder=head == "CausalLM", **sizes)
         model(config).save_pretrained(tmp_path / head)
         done = run("convert", tmp_path / head, tmp_path / f"{head}-new", "--rename", "--json")
         found = facts(done)

@@ -203,7 +203,7 @@ def test_the_table_of_parts_that_not_every_layer_has(run):
     [
         (("x", "--family", "bert"), "give MODEL or --family, not both"),
         (("--family", "brt"), "did you mean 'bert'"),
-        (("--family", "bert", "--head", "CausalLM"), "bert has no head 'CausalLM'; it has Masked"),
+        (("--family", "vit", "--head", "CausalLM"), "vit has no head 'CausalLM'; it has Image"),
         (("--family", "bert", "--length", "513"), "at most the 512 positions of this model"),
     ],
 )

@@ -24,7 +24,7 @@ def built(config, head):
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
 def test_parameters_are_the_models(tiny_config, name, head):
-    config = tiny_config(name)
+    config = tiny_config(name, is_decoder=head == "CausalLM")
     summary, model = model_summary(config, head=head), built(config, head)
     assert summary.model == type(model).__name__
     assert [*summary.parts] == [*PARTS]
@@ -42,7 +42,7 @@ def test_parameters_are_the_models(tiny_config, name, head):
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
 def test_operations_are_those_that_torch_counts(tiny_config, name, head):
-    config = tiny_config(name)
+    config = tiny_config(name, is_decoder=head == "CausalLM")
     summary, model = model_summary(config, head=head, length=LENGTH), built(config, head)
     model.set_attn_implementation("eager")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -133,7 +133,7 @@ def test_wrong_inputs(tiny_config):
         model_summary(tiny_config("bert"), length=21)
     with pytest.raises(ValueError, match="length is 0; it must be at least 1"):
         model_summary(tiny_config("llama"), length=0)
-    with pytest.raises(ConfigError, match="bert has no head 'MaskedLN'; did you mean 'MaskedLM'"):
+    with pytest.raises(ConfigError, match="has no head 'MaskedLN'; did you mean 'MaskedLM'"):
         model_summary(tiny_config("bert"), head="MaskedLN")
     with pytest.raises(ConfigError, match="must divide hidden_size"):
         model_summary(tiny_config("bert", num_attention_heads=3))
