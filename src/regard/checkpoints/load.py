@@ -116,6 +116,23 @@ def load_weights(
     return all(tied)
 
 
+def check_weights(model: nn.Module, folder: CheckpointFolder, anatomy: Anatomy) -> None:
+    """Raise, or give notices, as `load_weights` would, and leave `model` as it is."""
+    match = _match(model, dict(model.state_dict(keep_vars=True)), open_tensors(folder), anatomy)
+    _judge(match, anatomy, LoadRequest(initialise=lambda _: None), folder.name)
+
+
+def todays_names(model: nn.Module, anatomy: Anatomy) -> Callable[[str], str | None]:
+    """Return a map from the name of a stored tensor, however old, to the one that `model` writes.
+
+    None is a buffer to leave out. A tensor that has no place in `model` keeps its name.
+    """
+    places = {*disk_names(model, model.state_dict()).values()}
+    # What stands under a second name may differ, so it stays there.
+    only_first = replace(anatomy, aliases={})
+    return lambda name: _todays_name(name, places, only_first)
+
+
 def tie_groups(targets: Mapping[str, Tensor]) -> list[list[str]]:
     """Return the names of each parameter; more than one where parameters are tied."""
     groups: dict[int, list[str]] = {}

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - typed as PathLike[Unknown]
 from torch import Tensor, nn
 
@@ -43,19 +44,18 @@ def save_weights(
     tensors = {name: stored_tensor(each) for name, each in parts.items()}
     again = (second_names or {}).items()
     tensors |= {second: tensors[name] for second, name in again if name in tensors}
-    shards = _shards(_own_memory(tensors), parse_size(max_shard_size))
-    names = [SAFETENSORS]
+    shards = [*cut_shards(tensors.items(), parse_size(max_shard_size))]
+    placed = dict(zip(shard_names(len(shards)), shards, strict=True))
+    files: dict[str, Write] = {name: partial(write_shard, shard) for name, shard in placed.items()}
     if len(shards) > 1:
-        names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    placed = dict(zip(names, shards, strict=True))
-    files: dict[str, Write] = {name: partial(_save_file, shard) for name, shard in placed.items()}
-    if len(shards) > 1:
-        files[INDEX] = lambda path: path.write_text(_index(placed), encoding="utf-8")
+        places = {key: name for name, shard in placed.items() for key in shard}
+        index = index_json(places, sum(map(tensor_bytes, tensors.values())))
+        files[INDEX] = lambda path: path.write_text(index, encoding="utf-8")
     # An old index must never point into new shards.
     write_together(folder, files, stale=[INDEX])
     # Weights of an earlier save would be read first, or mixed with these.
     for old in folder.iterdir():
-        if _WEIGHTS.fullmatch(old.name) and old.name not in files:
+        if is_weights_file(old.name) and old.name not in files:
             old.unlink()
 
 
@@ -69,15 +69,53 @@ def parse_size(size: int | str) -> int:
     return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
 
 
-def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file(tensors, path, {"format": "pt"})
+def cut_shards(tensors: Iterable[tuple[str, Tensor]], limit: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the tensors of each file, at least one file; only those of one are held at a time.
+
+    Args:
+        tensors: Names and tensors, in the order in which they are written.
+        limit: Bytes in one file; a tensor that is larger by itself is a file by itself.
+    """
+    shard: dict[str, Tensor] = {}
+    used = 0
+    for name, tensor in tensors:
+        if shard and used + tensor_bytes(tensor) > limit:
+            yield shard
+            shard, used = {}, 0
+        shard[name] = tensor
+        used += tensor_bytes(tensor)
+    yield shard
 
 
-def _index(shards: Mapping[str, Mapping[str, Tensor]]) -> str:
-    places = {key: name for name, shard in shards.items() for key in shard}
-    total = sum(_size(tensor) for shard in shards.values() for tensor in shard.values())
-    content = {"metadata": {"total_size": total}, "weight_map": places}
+def shard_names(count: int) -> list[str]:
+    """Return what the files of so many shards are called."""
+    if count == 1:
+        return [SAFETENSORS]
+    return [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
+
+
+def index_json(places: Mapping[str, str], size: int) -> str:
+    """Return the text of the index that says in which file each tensor is; `size` in bytes."""
+    content = {"metadata": {"total_size": size}, "weight_map": places}
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def write_shard(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write one safetensors file."""
+    try:
+        save_file(_own_memory(tensors), path, {"format": "pt"})
+    except SafetensorError as error:  # which is no OSError, although the disk is what fails
+        raise OSError(f"{path.name} cannot be written ({error})") from error
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Return how many bytes the numbers of a tensor take."""
+    return tensor.numel() * tensor.element_size()
+
+
+def is_weights_file(name: str) -> bool:
+    """Whether a file of this name holds weights, or is their index."""
+    return _WEIGHTS.fullmatch(name) is not None
 
 
 def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,21 +125,5 @@ def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in sorted(ready.items(), key=lambda item: item[1].data_ptr()):
         if tensor.data_ptr() < end:
             ready[name] = tensor.clone()
-        end = max(end, tensor.data_ptr() + _size(tensor))
+        end = max(end, tensor.data_ptr() + tensor_bytes(tensor))
     return ready
-
-
-def _shards(tensors: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
-    shards: list[dict[str, Tensor]] = [{}]
-    used = 0
-    for name, tensor in tensors.items():
-        if shards[-1] and used + _size(tensor) > limit:
-            shards.append({})
-            used = 0
-        shards[-1][name] = tensor
-        used += _size(tensor)
-    return shards
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

@@ -139,3 +139,13 @@ def _open_bin(path: Path) -> dict[str, StoredTensor]:
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+
+
+def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Return a floating type by its name, or raise `ValueError`."""
+    found = dtype
+    if not isinstance(found, torch.dtype):
+        found = getattr(torch, str(found).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype {dtype!r} is not a floating type such as 'float32' or 'bfloat16'")
+    return found

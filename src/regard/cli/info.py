@@ -1,14 +1,15 @@
-"""``regard info``: what a checkpoint is, without loading its weights."""
+"""``regard info``: what a model is and costs, without loading its weights."""
 
 import math
 import typing
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from regard.cli import options
+from regard.cli import costs, options
 from regard.cli.io import Record, counted, emit, to_json, verb, write_facts
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing
 
@@ -31,26 +32,46 @@ def info(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="A folder, or a name on the Hub.", show_default="embedded MiniLM"
+            metavar="MODEL",
+            help="A folder, a config.json, or a name on the Hub.",
+            show_default="embedded MiniLM",
+        ),
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Instead of MODEL: the defaults of a family.", show_default=False),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="Count with this head, such as MaskedLM.", show_default="the model's"),
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Tokens to count the FLOPs of.", show_default="512, or all it takes"
         ),
     ] = None,
     revision: options.Revision = None,
     as_json: options.JsonObject = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what a checkpoint is: sizes, parameters, files, tokenizer, pooling and labels.
+    """Say what a model is and costs: sizes, parameters, memory, FLOPs, files, tokenizer, labels.
 
     Weights are neither loaded nor downloaded.
     """
-    from regard.checkpoints.files import find_checkpoint
-    from regard.pipelines.pipeline import Pipeline
-
-    folder = find_checkpoint(model or Pipeline.default_model, revision=revision)
-    facts = describe(folder, revision)
+    if family is not None and model is not None:
+        raise ValueError(f"give MODEL or --family, not both; found {model!r} and {family!r}")
+    where, config, files = _find(model, family, revision)
+    facts = where | _describe(config) | costs.count(config, head, length) | files
     if as_json:
         emit(to_json(facts) + "\n")
-    else:
-        write_facts(_sections(facts))
+        return
+    write_facts(_sections(facts))
+    emit("\n")
+    costs.write(facts)
+    if files:
+        emit("\n")
+        write_facts({"Files": _say_files(facts)})
 
 
 def register(app: typer.Typer) -> None:
@@ -58,30 +79,42 @@ def register(app: typer.Typer) -> None:
     app.command()(info)
 
 
-def describe(folder: "CheckpointFolder", revision: str | None = None) -> dict[str, Any]:
-    """Return what the files of a checkpoint say.
-
-    A part that cannot be read is ``{"error": why}``; one that is not there is None.
-    """
+def _find(
+    model: str | None, family: str | None, revision: str | None
+) -> tuple[dict[str, Any], "Config", dict[str, Any]]:
+    """Return what is asked for: where it was found, its configuration, and what its files say."""
+    from regard.checkpoints.files import find_checkpoint, read_json_object
     from regard.config import CONFIG_FILE
-    from regard.models.auto import AutoConfig
+    from regard.models import auto
+    from regard.pipelines.pipeline import Pipeline
 
+    if family is not None:
+        config = auto.family(family).config()
+        return {"name": family, "origin": "family", "folder": None}, config, {}
+    if model is not None and Path(model).suffix == ".json":
+        config = auto.read_config(read_json_object(Path(model)), model)
+        folder = str(Path(model).parent.absolute())
+        return {"name": model, "origin": "file", "folder": folder}, config, {}
+    folder = find_checkpoint(model or Pipeline.default_model, revision=revision)
     path = folder.path(CONFIG_FILE)
-    config = AutoConfig.from_pretrained(folder.name, revision=revision)
-    named = folder.read_json(CONFIG_FILE)
-    sizes = {name: vars(config).get(field) for name, field in SIZES.items()}
-    return {
-        "name": folder.name,
-        "origin": folder.origin,
-        "folder": str(path.parent.absolute()),
-        "model_type": config.model_type,
-        "architectures": config.architectures or [],
-        "sizes": {name: size for name, size in sizes.items() if size is not None},
-        "parameters": _parameters(config),
+    where = {"name": folder.name, "origin": folder.origin, "folder": str(path.parent.absolute())}
+    config = auto.AutoConfig.from_pretrained(folder.name, revision=revision)
+    labels = [*(config.id2label or {}).values()]
+    files = {
         "weights": _part(lambda: _weights(folder, revision)),
         "tokenizer": _part(lambda: _tokenizer(folder.name, revision)),
         "pooling": _part(lambda: _pooling(folder)),
-        "labels": [*(config.id2label or {}).values()] if _has_labels(named) else None,
+        "labels": labels if _has_labels(folder.read_json(CONFIG_FILE)) else None,
+    }
+    return where, config, files
+
+
+def _describe(config: "Config") -> dict[str, Any]:
+    sizes = {name: vars(config).get(field) for name, field in SIZES.items()}
+    return {
+        "model_type": config.model_type,
+        "architectures": config.architectures or [],
+        "sizes": {name: size for name, size in sizes.items() if size is not None},
     }
 
 
@@ -95,19 +128,6 @@ def _part(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
         return read()
     except CheckpointError as error:
         return {"error": str(error)}
-
-
-def _parameters(config: "Config") -> int:
-    """Count those of the architecture that the checkpoint names, or of its base model."""
-    import torch
-
-    from regard.models.auto import family
-
-    found = family(config.model_type)
-    classes = {each.__name__: each for each in (found.base, *found.heads.values())}
-    chosen = next((classes[n] for n in config.architectures or [] if n in classes), found.base)
-    with torch.device("meta"):
-        return chosen(config).num_parameters()
 
 
 def _weights(folder: "CheckpointFolder", revision: str | None) -> dict[str, Any] | None:
@@ -163,22 +183,29 @@ def _pooling(folder: "CheckpointFolder") -> dict[str, Any] | None:
 
 
 def _sections(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the facts as people read them."""
-    labels: list[str] | None = facts["labels"]
+    """Return what a model is, as people read it."""
+    found = {
+        "family": "the defaults of its configuration",
+        "file": "a configuration without weights",
+    }
     return {
         facts["name"]: {
-            "found": f"{facts['origin']}, {facts['folder']}",
+            "found": found.get(facts["origin"]) or f"{facts['origin']}, {facts['folder']}",
             "model type": facts["model_type"],
             "architectures": ", ".join(facts["architectures"]) or "not named",
             "parameters": f"{facts['parameters']:,}",
         },
         "Sizes": {name: f"{size:,}" for name, size in facts["sizes"].items()},
-        "Files": {
-            "weights": _say(facts["weights"], _say_weights, "not downloaded yet"),
-            "tokenizer": _say(facts["tokenizer"], _say_tokenizer, "none"),
-            "pooling": _say(facts["pooling"], _say_pooling, "none: not a sentence encoder"),
-            "labels": "none" if labels is None else f"{len(labels)}: {listing(labels, 12)}",
-        },
+    }
+
+
+def _say_files(facts: dict[str, Any]) -> dict[str, str]:
+    labels: list[str] | None = facts["labels"]
+    return {
+        "weights": _say(facts["weights"], _say_weights, "not downloaded yet"),
+        "tokenizer": _say(facts["tokenizer"], _say_tokenizer, "none"),
+        "pooling": _say(facts["pooling"], _say_pooling, "none: not a sentence encoder"),
+        "labels": "none" if labels is None else f"{len(labels)}: {listing(labels, 12)}",
     }
 
 

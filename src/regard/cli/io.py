@@ -152,6 +152,13 @@ def write_facts(sections: Mapping[str, Mapping[str, str]]) -> None:
         emit(("\n" if number else "") + _draw(Text(title, style="bold")) + _draw(grid, indent=2))
 
 
+def write_table(title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """Write a titled table; for results that come in a stream see `write_records`."""
+    from rich.text import Text
+
+    emit(_draw(Text(title, style="bold")) + _draw(_table(columns, rows, header=True), indent=2))
+
+
 def to_json(record: Record, indent: int | None = None) -> str:
     """Return JSON as people read it; escaped where the output cannot show every character."""
     escape = not (sys.stdout.encoding or "").lower().startswith("utf")
@@ -188,6 +195,16 @@ def printable(text: str) -> str:
 def counted(number: int, what: str) -> str:
     """Return ``1 text``, ``2 texts``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def scaled(number: float, unit: str = "") -> str:
+    """Return ``90.9 MB`` for 90,865,664 and the unit ``B``: three digits, decimal prefixes."""
+    rounded = float(f"{number:.3g}")
+    if rounded < 1000:
+        return f"{rounded:g} {unit}".rstrip()
+    power = min((len(str(int(rounded))) - 1) // 3, 6)
+    value = rounded / 1000**power
+    return f"{value:.{3 - len(str(int(value)))}f} {'kMGTPE'[power - 1]}{unit}"
 
 
 def _stream(given: list[str], source: Any, name: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from regard import __version__
-from regard.cli import classify, doctor, embed, info, similar
+from regard.cli import classify, convert, doctor, embed, info, models, similar
 
 app = typer.Typer(
     name="regard",
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (embed, similar, classify, info, doctor):
+for module in (embed, similar, classify, models, info, convert, doctor):
     module.register(app)
 
 

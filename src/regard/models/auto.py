@@ -45,13 +45,51 @@ def family_of(name: str | Path, **source: Any) -> Family:
     return _described(name, source)[0]
 
 
+def read_config(values: Mapping[str, Any], source: str | Path) -> Config:
+    """Return the configuration that the content of a config.json describes; errors name `source`.
+
+    `AutoConfig.from_pretrained` finds the file too.
+    """
+    found = _named_family(values, source)
+    try:
+        return found.config.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
 def _described(name: str | Path, source: Mapping[str, Any]) -> tuple[Family, object]:
     """Return the family of a checkpoint, and what it says under ``architectures``."""
     values = find_checkpoint(name, **source).read_json(CONFIG_FILE)
+    return _named_family(values, name), values.get("architectures")
+
+
+def _named_family(values: Mapping[str, Any], source: str | Path) -> Family:
     model_type = values.get("model_type")
     if not isinstance(model_type, str):
-        raise ConfigError(f"{name}: {CONFIG_FILE} names no model_type; use the family's own class")
-    return family(model_type), values.get("architectures")
+        raise ConfigError(
+            f"{source}: {CONFIG_FILE} names no model_type; use the family's own class"
+        )
+    return family(model_type)
+
+
+def model_class(config: Config, head: str | None = None) -> type[PreTrainedModel]:
+    """Return the model that `config` is for.
+
+    Args:
+        config: Of any family.
+        head: A task, as in the ``AutoModelFor...`` names; None is the model that ``architectures``
+            names, and the base model where it names none of the family's.
+    """
+    found = family(config.model_type)
+    if head is not None:
+        if head not in found.heads:
+            raise ConfigError(
+                f"{config.model_type} has no head {head!r}{nearest(head, found.heads)}; it has "
+                f"{', '.join(found.heads)}"
+            )
+        return found.heads[head]
+    classes = {each.__name__: each for each in (found.base, *found.heads.values())}
+    return next((classes[n] for n in config.architectures or [] if n in classes), found.base)
 
 
 class AutoConfig:

@@ -88,6 +88,10 @@ class DoubleHeads(EncoderHead):
         self.activation = activation(config.summary_activation or "linear")
         self.post_init()
 
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the ids of one choice of `length` tokens."""
+        return {name: rows[None] for name, rows in super().example_inputs(length).items()}
+
     def get_output_embeddings(self) -> nn.Linear:
         """Return the map from hidden vectors to the vocabulary."""
         return self.lm_head

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,6 +15,10 @@ from regard.outputs import BaseModelOutputWithPooling
 
 class TextModel(ObservedModel):
     """A model that reads packed text; adds the way from padded tensors to a `TokenBatch`."""
+
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the ids of one text of `length` tokens."""
+        return {"input_ids": torch.ones(1, length, dtype=torch.int64)}
 
     def pack(
         self,

@@ -222,6 +222,10 @@ class MultipleChoice(LabelledHead):
         self.classifier = self.build_classifier(config, 1)
         self.post_init()
 
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the ids of one choice of `length` tokens."""
+        return {name: rows[None] for name, rows in super().example_inputs(length).items()}
+
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows 1"]:
         """Return one score for each sequence, in the caller's order."""
         return self.classifier(self.pooled_hidden(batch))

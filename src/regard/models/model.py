@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regard.attention.attention import ScaledDotProduct
@@ -18,6 +18,7 @@ from regard.checkpoints.files import find_checkpoint, source_options
 from regard.checkpoints.keymap import KeyTable
 from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
+from regard.checkpoints.tensors import floating_dtype
 from regard.config import Config
 from regard.errors import ConfigError, nearest
 from regard.layers.norms import RMSNorm
@@ -47,9 +48,13 @@ def without_memory() -> Generator[None]:
 
     For bases and the big parts of our heads, which `init_module` fills where a file lacks them.
     """
-    if not _loading.get():
+    with on_meta() if _loading.get() else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def on_meta() -> Generator[None]:
+    """Build what is made in the block on ``meta``: shapes and nothing else, whatever its size."""
     with torch.device("meta"), _WithoutValues():
         yield
 
@@ -237,6 +242,13 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         has_base = self.base_model_prefix in self._modules
         return self.get_submodule(self.base_model_prefix) if has_base else self
 
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the arguments of a call with one example of `length` tokens, where torch puts it.
+
+        They have the shapes of real ones and no meaning; image models ignore `length`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
+
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
         if self.base_model is self:
@@ -371,9 +383,4 @@ def _check_options(cls: type[PreTrainedModel], options: Mapping[str, Any]) -> No
 def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | None:
     if dtype in (None, "auto"):
         dtype = config.dtype
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    found = getattr(torch, str(dtype).removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype {dtype!r} is not a floating type such as 'float32' or 'bfloat16'")
-    return found
+    return None if dtype is None else floating_dtype(dtype)

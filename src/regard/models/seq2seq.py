@@ -78,7 +78,16 @@ class Decoded:
     seen: dict[str, Any]
 
 
-class Seq2SeqModel(TextModel):
+class Seq2SeqText(TextModel):
+    """A model that reads a source and a target."""
+
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the ids of a source and of a target, both of `length` tokens."""
+        source = super().example_inputs(length)
+        return source | {"decoder_input_ids": source["input_ids"]}
+
+
+class Seq2SeqModel(Seq2SeqText):
     """Base of every encoder-decoder family, without a head.
 
     A family sets both sides in its constructor and needs no forward of its own.

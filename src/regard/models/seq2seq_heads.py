@@ -7,10 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import TokenBatch
-from regard.models.encoder import TextModel
 from regard.models.losses import IGNORED, both_labels, sequence_loss, span_loss, token_loss
 from regard.models.model import without_memory
-from regard.models.seq2seq import Decoded, Seq2SeqModel, Side
+from regard.models.seq2seq import Decoded, Seq2SeqModel, Seq2SeqText, Side
 from regard.outputs import (
     Seq2SeqLMOutput,
     Seq2SeqOutput,
@@ -19,7 +18,7 @@ from regard.outputs import (
 )
 
 
-class Seq2SeqHead(TextModel):
+class Seq2SeqHead(Seq2SeqText):
     """A head over a family's encoder-decoder, which lies under the family's prefix."""
 
     def __init__(self, config: Any) -> None:
@@ -153,7 +152,7 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
                 f"{type(self).__name__} needs input_ids, and a configuration with one eos_token_id"
             )
         found = ids.eq(end)
-        if not bool(found.any(1).all()):
+        if not ids.is_meta and not bool(found.any(1).all()):
             row = int((~found.any(1)).nonzero()[0])
             raise ValueError(
                 f"row {row} has no end token ({end}), whose vector is classified; tokenize with "

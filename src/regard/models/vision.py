@@ -108,7 +108,17 @@ class PatchEmbeddings(nn.Module):
         return torch.cat([special, image.flatten(2).transpose(1, 2)], dim=1)
 
 
-class ImageEncoder(ObservedModel):
+class ImageModel(ObservedModel):
+    """A model that reads images."""
+
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return one image of the size that the model was made for, which sets its length."""
+        sizes: Any = self.config
+        height, width = sides("image_size", sizes.image_size)
+        return {"pixel_values": torch.zeros(1, sizes.num_channels, height, width)}
+
+
+class ImageEncoder(ImageModel):
     """Base of every family's image encoder: patches, a stack of pre-norm layers, a last norm.
 
     A family sets the four in its constructor and needs no forward of its own. Hidden states, when
@@ -175,7 +185,7 @@ class ImageEncoder(ObservedModel):
         )
 
 
-class ImageHead(ObservedModel):
+class ImageHead(ImageModel):
     """A head over a family's image encoder, which lies under its prefix (``model.vit``).
 
     Attributes:

@@ -21,6 +21,13 @@ from regard.text.options import (
 )
 from regard.text.padding import Padding
 
+#: What a text that was cut means to whoever called the tokenizer, and to whoever runs a task.
+KEEP_MORE = (
+    "to keep more, raise max_length or pass return_overflowing_tokens=True; .truncated has the "
+    "figure for each row"
+)
+LOST = "what comes after does not count, so split long texts"
+
 
 class Tokenizer(ChatTokenizer):
     """Turns texts into the inputs of a model, and ids into text; any tokenizer.json will do.
@@ -95,7 +102,8 @@ class Tokenizer(ChatTokenizer):
         truncation = self._truncation(CallOptions(max_length=max_length), read)
         encodings = self._encoder.encode(read, truncation=truncation, offsets=offsets)
         if truncation is not None:
-            self._tell_cut(sum(bool(e.overflowing) for e in encodings), len(encodings), truncation)
+            count = sum(bool(each.overflowing) for each in encodings)
+            self._tell_cut(count, len(encodings), truncation, LOST)
         return encodings
 
     def pad(
@@ -192,7 +200,7 @@ class Tokenizer(ChatTokenizer):
             cut = self._cut(encodings, texts, truncation, special=special)
         overflowing = options.return_overflowing_tokens
         if truncation is not None and not overflowing:
-            self._tell_cut(sum(map(bool, cut)), len(cut), truncation)
+            self._tell_cut(sum(map(bool, cut)), len(cut), truncation, KEEP_MORE)
         rows = rows_of(encodings, cut, overflowing=overflowing)
         names = self._names(options)
         return assemble(rows, names, options, padding=padding, batched=texts.batched)
@@ -298,15 +306,14 @@ class Tokenizer(ChatTokenizer):
                 cut[row] = len(whole) - len(encodings[row])
         return cut
 
-    def _tell_cut(self, count: int, total: int, truncation: Truncation) -> None:
+    def _tell_cut(self, count: int, total: int, truncation: Truncation, then: str) -> None:
         if count:
             limit = self.model_max_length
             known = f" (the model takes {limit})" if limit <= UNLIMITED else ""
             self._say(
                 "cut",
-                f"{count} of {total} texts were cut to {truncation.max_length} tokens{known}; to "
-                f"keep more, raise max_length or pass return_overflowing_tokens=True; .truncated "
-                f"has the figure for each row, and this is said once",
+                f"{count} of {total} texts were cut to {truncation.max_length} tokens{known}; "
+                f"{then}; this is said once",
             )
 
     def _tell_too_long(self, longest: int) -> None:

@@ -1,8 +1,11 @@
 """Sizes of shards, and files that are whole or not there."""
 
 import pytest
+import torch
+from safetensors import SafetensorError
 
-from regard.checkpoints.save import parse_size
+from regard.checkpoints import save
+from regard.checkpoints.save import parse_size, write_shard
 from regard.checkpoints.write import write_atomically, write_text, write_together
 
 
@@ -75,3 +78,12 @@ def test_files_written_together_appear_only_when_all_are_written(tmp_path):
     assert seen == [{"a": "old", "b": "old", "index": "old"}] * 2
     assert names(tmp_path) == {"a", "b"}
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "new"
+
+
+def test_a_disk_that_takes_no_more_is_an_error_of_the_system(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(save, "save_file", full)
+    with pytest.raises(OSError, match=r"a\.safetensors cannot be written \(No space left"):
+        write_shard({"a": torch.zeros(1)}, tmp_path / "a.safetensors")

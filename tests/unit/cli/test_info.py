@@ -4,6 +4,7 @@ import shutil
 import pytest
 from huggingface_hub import constants
 
+from regard.models.auto import FAMILIES, family
 from regard.models.bert import BertConfig, BertForSequenceClassification
 from regard.text.families import BertTokenizer
 
@@ -43,18 +44,29 @@ def facts(done):
 def test_folder(run, tiny):
     found = facts(run("info", tiny, "--json"))
     weights = found.pop("weights")
+    costs = {name: found.pop(name) for name in ("parts", "memory", "cache_per_token", "flops")}
     assert found == {
         "name": str(tiny),
         "origin": "folder",
         "folder": str(tiny),
         "model_type": "bert",
         "architectures": ["BertForSequenceClassification"],
+        "model": "BertForSequenceClassification",
         "sizes": SIZES,
         "parameters": PARAMETERS,
         "tokenizer": {"class": "BertTokenizer", "tokens": 6, "max_length": 16},
         "pooling": None,
         "labels": ["bad", "mäßig", "good"],
     }
+    norms = {"parameters": 48, "per_layer": [32], "flops": 0}
+    assert costs["parts"]["norms"] == norms
+    assert sum(part["parameters"] for part in costs["parts"].values()) == PARAMETERS
+    assert costs["memory"]["training"] == 16 * PARAMETERS
+    assert costs["cache_per_token"] is None
+    layer = 2 * 16 * (4 * 8 * 8 + 2 * 8 * 32) + 2 * 2 * 16 * 16 * 8
+    assert costs["flops"]["total"] == layer + 2 * (8 * 8 + 8 * 3)
+    assert costs["flops"]["attention_scores"] == 2 * 2 * 16 * 16 * 8
+    assert costs["flops"]["tokens"] == 16
     assert weights["files"] == ["model.safetensors"]
     assert weights["bytes"] == (tiny / "model.safetensors").stat().st_size
     assert weights["numbers"] == {"float32": PARAMETERS}
@@ -142,3 +154,79 @@ def test_unknown_model(fails, tmp_path):
 def test_unknown_family(fails, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "berd"}')
     assert "did you mean 'bert'" in fails("info", tmp_path)
+
+
+def test_a_configuration_alone(run, tiny, tmp_path):
+    file = tmp_path / "any.json"
+    shutil.copy(tiny / "config.json", file)
+    found = facts(run("info", file, "--json"))
+    assert (found["name"], found["origin"], found["folder"]) == (str(file), "file", str(tmp_path))
+    assert found["parameters"] == PARAMETERS
+    assert not {"weights", "tokenizer"} & found.keys()
+    assert "a configuration without weights" in run("info", file).stdout
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_by_its_defaults(run, name):
+    found = facts(run("info", "--family", name, "--json"))
+    assert (found["name"], found["origin"], found["model_type"]) == (name, "family", name)
+    assert found["model"] == family(name).base.__name__
+    done = run("info", "--family", name)
+    assert done.exit_code == 0
+    assert f"parameters {found['parameters']:,}" in " ".join(done.stdout.split())
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_table_of_costs(run):
+    done = run("info", "--family", "llama", "--head", "CausalLM", "--length", 1024)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "LlamaForCausalLM, one forward over 1,024 tokens" in lines
+    assert "Part Parameters Per layer Share FLOPs" in lines
+    assert "attention 2,147,483,648 32 x 67,108,864 31.9 % 4.40 T" in lines
+    assert "attention pairs 550 G" in lines
+    assert "head 131,072,000 1.9 % 268 G" in lines
+    assert "total 6,738,415,616 14.1 T" in lines
+    assert "weights 27.0 GB in float32, 13.5 GB in bfloat16, 6.74 GB in int8" in lines
+    assert "KV cache for each token 1.05 MB in float32, 524 kB in bfloat16" in lines
+
+
+def test_the_table_of_parts_that_not_every_layer_has(run):
+    done = run("info", "--family", "transformer", "--head", "Seq2SeqLM")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "cross-attention 6,303,744 6 x 1,050,624 10.0 % 6.44 G" in lines
+    assert "norms 30,720 2.05 k to 3.07 k 0.0 % 0" in lines
+    assert "head 0 0.0 % 19.4 G" in lines  # the word vectors again, which it computes with
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x", "--family", "bert"), "give MODEL or --family, not both"),
+        (("--family", "brt"), "did you mean 'bert'"),
+        (("--family", "vit", "--head", "CausalLM"), "vit has no head 'CausalLM'; it has Image"),
+        (("--family", "bert", "--length", "513"), "at most the 512 positions of this model"),
+    ],
+)
+def test_wrong_options(fails, arguments, message):
+    assert message in fails("info", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "wanted a JSON object"),
+        ("{}", "names no model_type"),
+        ('{"model_type": "bert", "hidden_size": "wide"}', "hidden_size is 'wide'"),
+    ],
+)
+def test_a_configuration_that_is_none(fails, tmp_path, content, message):
+    file = tmp_path / "config.json"
+    file.write_text(content)
+    said = fails("info", file)
+    assert message in said
+    assert str(file) in said
+
+
+def test_no_length_is_a_usage_error(run):
+    assert run("info", "--family", "bert", "--length", 0).exit_code == 2

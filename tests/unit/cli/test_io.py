@@ -12,6 +12,7 @@ from regard.cli.io import (
     portions,
     printable,
     read_texts,
+    scaled,
     shorten,
     to_json,
     verb,
@@ -143,3 +144,23 @@ def test_printable_disarms_the_terminal():
 def test_json_refuses_what_is_no_number():
     with pytest.raises(ValueError, match="JSON"):
         to_json({"score": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.6, "1.00 kB"),
+        (1000, "1.00 kB"),
+        (12_345, "12.3 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (90_865_664, "90.9 MB"),
+        (5e9, "5.00 GB"),
+        (7e18, "7.00 EB"),
+    ],
+)
+def test_three_digits_and_a_prefix(number, text):
+    assert scaled(number, "B") == text
+    assert scaled(number) == text.removesuffix("B").rstrip()

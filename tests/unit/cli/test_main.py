@@ -62,7 +62,9 @@ def test_nothing_to_read_at_a_terminal_is_a_usage_error():
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("verb", ["embed", "similar", "classify", "info", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["embed", "similar", "classify", "models", "info", "convert", "doctor"]
+)
 def test_help_of_a_verb_needs_no_torch(run, verb):
     # The command itself is watched in tests/architecture; here: no verb's module is heavy.
     done = run(verb, "--help")
