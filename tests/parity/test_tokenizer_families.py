@@ -284,6 +284,21 @@ def test_settings(
     )
 
 
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("cutting", ["left", "right"])
+def test_sides(family: str, folder: Path, padding: str, cutting: str, tmp_path: Path):
+    sides = {"padding_side": padding, "truncation_side": cutting}
+    mine = AutoTokenizer.from_pretrained(folder, **sides)
+    other = load_theirs(family, folder, **sides)
+    check_options(mine, other, real_texts(40))
+    mine.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert (again.padding_side, again.truncation_side) == (padding, cutting)
+    again.padding_side, again.truncation_side = cutting, padding
+    other.padding_side, other.truncation_side = cutting, padding
+    check_options(again, other, real_texts(40))
+
+
 # The same through SentencePiece itself, which knows nothing of special tokens in text.
 
 

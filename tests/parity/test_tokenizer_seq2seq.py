@@ -164,6 +164,16 @@ def test_marian_options(ours: Tokenizer, theirs: Any):
     assert found.input_ids == wanted.input_ids
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_marian_sides(folder: Path, side: str):
+    sides = {"padding_side": side, "truncation_side": side}
+    mine = AutoTokenizer.from_pretrained(folder, **sides)
+    other = load_theirs("MarianTokenizer", folder, **sides)
+    texts = real_texts(60)
+    asked: dict[str, Any] = {"padding": True, "truncation": True, "max_length": 8}
+    assert mine(texts, **asked).data == other(texts, **asked).data
+
+
 def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 

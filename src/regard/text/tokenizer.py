@@ -210,7 +210,8 @@ class Tokenizer(ChatTokenizer):
     def _encode(
         self, text: Any, text_pair: Any, options: CallOptions, *, target: bool = False
     ) -> BatchEncoding:
-        texts = read_texts(text, text_pair, words=options.is_split_into_words)
+        name = "text_target" if target else "text"
+        texts = read_texts(text, text_pair, words=options.is_split_into_words, name=name)
         truncation, padding = self._truncation(options, texts), self._padding(options)
         special = options.add_special_tokens
         encodings = self._run(texts, special=special, truncation=truncation, target=target)

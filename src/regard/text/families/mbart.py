@@ -5,7 +5,7 @@ mBART writes ``text </s> language`` (Liu et al., 2020, section 2.2), mBART-50 ``
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from tokenizers import Encoding, Regex
 from tokenizers import Tokenizer as RustTokenizer
@@ -14,7 +14,7 @@ from tokenizers.normalizers import Sequence as NormalizerSequence
 from tokenizers.pre_tokenizers import Metaspace
 from tokenizers.processors import TemplateProcessing
 
-from regard.errors import nearest
+from regard.errors import listing, nearest
 from regard.text import files
 from regard.text.families.family import with_extra
 from regard.text.families.unigram import XLMRobertaTokenizer
@@ -46,9 +46,9 @@ class MBartTokenizer(XLMRobertaTokenizer):
 
     def _set_up(self, rust: RustTokenizer, config: Mapping[str, Any], owner: str) -> None:
         given = {token.content for token in files.read_extra(config, owner)}
-        super()._set_up(
-            rust, with_extra(config, [x for x in self.languages if x not in given]), owner
-        )
+        # Those that are there: a language that the model was not taught has no number to be given.
+        there = [code for code in self.languages if rust.token_to_id(code) is not None]
+        super()._set_up(rust, with_extra(config, [x for x in there if x not in given]), owner)
         self.src_lang = config.get("src_lang") or "en_XX"
         self.tgt_lang: str | None = config.get("tgt_lang")
 
@@ -65,7 +65,8 @@ class MBartTokenizer(XLMRobertaTokenizer):
     @property
     def lang_code_to_id(self) -> dict[str, int]:
         """The numbers of the languages; a translator's ``forced_bos_token_id`` is one."""
-        return {code: self._number(code) for code in self.languages}
+        numbers = {code: self.backend_tokenizer.token_to_id(code) for code in self.languages}
+        return {code: number for code, number in numbers.items() if number is not None}
 
     @classmethod
     def numbered(
@@ -85,13 +86,15 @@ class MBartTokenizer(XLMRobertaTokenizer):
         return [], [str(self.eos_token), language]
 
     def _frame_of(self, setting: str, language: str) -> TemplateProcessing:
-        if language not in self.languages:
+        languages = self.extra_special_tokens
+        if language not in languages:
             raise ValueError(
                 f"{setting}={language!r} is no language of this tokenizer"
-                f"{nearest(language, self.languages)}; it has {', '.join(self.languages)}"
+                f"{nearest(language, languages)}; it has {listing(languages, len(languages))}"
             )
         before, after = self._around(language)
-        numbers = [(token, self._number(token)) for token in (*before, *after)]
+        find = self.backend_tokenizer.token_to_id  # special tokens always have a number
+        numbers = [(token, cast("int", find(token))) for token in (*before, *after)]
         return TemplateProcessing(
             single=[*before, "$A", *after],
             pair=[*before, "$A", "$B", *after],
@@ -111,14 +114,6 @@ class MBartTokenizer(XLMRobertaTokenizer):
         return self._encoder.encode(
             texts, special=special, truncation=truncation, offsets=offsets, frame=frame
         )
-
-    def _number(self, token: str) -> int:
-        found = self.backend_tokenizer.token_to_id(token)
-        if found is None:
-            raise ValueError(
-                f"the vocabulary has no {token!r}; this is not the tokenizer of such a model"
-            )
-        return found
 
     def _saved_config(self) -> dict[str, Any]:
         return super()._saved_config() | {"src_lang": self.src_lang, "tgt_lang": self.tgt_lang}
