@@ -134,8 +134,8 @@ class Segmenter:
                 found += new
                 spans += [(start, at)] * len(new)
                 after_space = self.model.collapse and new[-1] == " "
-        if found and self.model.dummy_prefix:
-            found, spans = [SPACE, *found], [spans[0], *spans]
+        if text and self.model.dummy_prefix:
+            found, spans = [SPACE, *found], [*(spans[:1] or [(0, len(text))]), *spans]
         characters = "".join(found).replace(" ", SPACE)
         return characters.rstrip(SPACE) if self.model.collapse else characters, spans
 

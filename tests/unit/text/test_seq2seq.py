@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,11 @@ def test_rules_of_a_damaged_table_end(marian: Path):
     assert rules.replace("e", 0) == ("e", 1)
     assert rules.replace("ex", 0) == ("e", 1)
     assert rules.replace("e\u0301", 0) == ("é", 2)  # what was seen before does not matter
-    assert Segmenter(model).segments(" \t ") == []
+    for text in ("", " \t ", "\x1f"):
+        assert Segmenter(model).segments(text) == []
+    spaces = Segmenter(replace(model, collapse=False))
+    assert spaces.segments("") == []
+    assert spaces.segments("\x1f") == [("▁", 0, 1)]
     # Units that lead nowhere.
     wild = Rules(b"\x08\0\0\0" + b"\xff\xff\xff\x7f" * 2 + b"a\0")
     assert wild.replace("abc", 0) == ("a", 1)
