@@ -199,6 +199,14 @@ from regard.text.families import GPT2Tokenizer as GPT2Tokenizer
 from regard.text.families import GPT2TokenizerFast as GPT2TokenizerFast
 from regard.text.families import LlamaTokenizer as LlamaTokenizer
 from regard.text.families import LlamaTokenizerFast as LlamaTokenizerFast
+from regard.text.families import MarianTokenizer as MarianTokenizer
+from regard.text.families import MarianTokenizerFast as MarianTokenizerFast
+from regard.text.families import MBart50Tokenizer as MBart50Tokenizer
+from regard.text.families import MBart50TokenizerFast as MBart50TokenizerFast
+from regard.text.families import MBartTokenizer as MBartTokenizer
+from regard.text.families import MBartTokenizerFast as MBartTokenizerFast
+from regard.text.families import MT5Tokenizer as MT5Tokenizer
+from regard.text.families import MT5TokenizerFast as MT5TokenizerFast
 from regard.text.families import RobertaTokenizer as RobertaTokenizer
 from regard.text.families import RobertaTokenizerFast as RobertaTokenizerFast
 from regard.text.families import T5Tokenizer as T5Tokenizer

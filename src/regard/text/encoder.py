@@ -1,14 +1,25 @@
 """The Rust tokenizer, made safe for many threads and for child processes."""
 
 import threading
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
 
-from tokenizers import AddedToken, Encoding
+from tokenizers import AddedToken, Encoding, PreTokenizedString
 from tokenizers import Tokenizer as RustTokenizer
+from tokenizers.pre_tokenizers import PreTokenizer
+from tokenizers.processors import PostProcessor
 
 from regard.text.inputs import Texts, bad_text
 from regard.text.options import Truncation
+
+
+class Splits(Protocol):
+    """A way to split texts that the Rust library lacks."""
+
+    def pre_tokenize(self, text: PreTokenizedString) -> None:
+        """Split a text in place."""
+        ...
 
 
 class Encoder:
@@ -22,16 +33,24 @@ class Encoder:
         self.rust = rust
         self._lock = threading.Lock()
         self._truncation: Truncation | None = None
+        self._splits: Splits | None = None
         # A tokenizer.json may carry both (MiniLM's cuts and pads to 128): a call that asks for
         # neither must get neither.
         rust.no_truncation()
         rust.no_padding()
 
-    def __getstate__(self) -> RustTokenizer:
-        return self.rust
+    def __getstate__(self) -> tuple[str, Splits | None]:
+        return self.to_json(), self._splits
 
-    def __setstate__(self, rust: RustTokenizer) -> None:
-        self.__init__(rust)
+    def __setstate__(self, state: tuple[str, Splits | None]) -> None:
+        self.__init__(RustTokenizer.from_str(state[0]))
+        if state[1] is not None:
+            self.split_with(state[1])
+
+    def split_with(self, splits: Splits) -> None:
+        """Split texts by Python code, which no tokenizer.json can hold but a pickle can."""
+        self._splits = splits
+        self.rust.pre_tokenizer = PreTokenizer.custom(splits)
 
     def encode(
         self,
@@ -40,6 +59,7 @@ class Encoder:
         special: bool = True,
         truncation: Truncation | None = None,
         offsets: bool = True,
+        frame: PostProcessor | None = None,
     ) -> list[Encoding]:
         """Return one encoding per text; what was cut off is in each one's ``overflowing``.
 
@@ -48,11 +68,12 @@ class Encoder:
             special: Whether to add special tokens.
             truncation: How to cut, or None.
             offsets: False is about a fifth faster and leaves the offsets at zero.
+            frame: What puts special tokens around the texts, or None for the tokenizer's own.
 
         Raises:
             ValueError: A text is not valid Unicode, or cannot be cut as asked.
         """
-        with self._lock:
+        with self._lock, self._framed(frame):
             self._set(truncation)
             run = self.rust.encode_batch if offsets else self.rust.encode_batch_fast
             try:
@@ -71,7 +92,13 @@ class Encoder:
         """Return the text of its tokenizer.json, which carries no truncation and no padding."""
         with self._lock:
             self._set(None)
-            return self.rust.to_str(pretty=True)
+            if self._splits is None:
+                return self.rust.to_str(pretty=True)
+            self.rust.pre_tokenizer = None  # pyright: ignore[reportAttributeAccessIssue]  # its stub forgets None
+            try:
+                return self.rust.to_str(pretty=True)
+            finally:
+                self.rust.pre_tokenizer = PreTokenizer.custom(self._splits)
 
     def add(self, tokens: Sequence[str | AddedToken], *, special: bool) -> int:
         """Add tokens; return how many are new to the vocabulary."""
@@ -81,6 +108,17 @@ class Encoder:
             (self.rust.add_special_tokens if special else self.rust.add_tokens)(new)
             # The library, and with it the reference, counts known tokens that it marks, too.
             return self.rust.get_vocab_size() - before
+
+    @contextmanager
+    def _framed(self, frame: PostProcessor | None) -> Generator[None]:
+        own = self.rust.post_processor
+        if frame is not None:
+            self.rust.post_processor = frame
+        try:
+            yield
+        finally:
+            if frame is not None:
+                self.rust.post_processor = own  # pyright: ignore[reportAttributeAccessIssue]  # it may be None
 
     def _set(self, truncation: Truncation | None) -> None:
         if truncation == self._truncation:

@@ -253,13 +253,16 @@ def to_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def write_files(folder: Path, files: Mapping[str, str], stale: Sequence[str] = ()) -> list[Path]:
-    """Write text files so that each is there either whole or as it was before; remove `stale`."""
+def write_files(
+    folder: Path, files: Mapping[str, str | bytes], stale: Sequence[str] = ()
+) -> list[Path]:
+    """Write files, each of which is there either whole or as it was before; remove `stale`."""
     folder.mkdir(parents=True, exist_ok=True)
     # All are written before the first replaces an old one: a full disk then changes nothing.
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
-        for name, text in files.items():
-            Path(staging, name).write_text(text, encoding="utf-8", newline="\n")
+        for name, content in files.items():
+            data = content.encode("utf-8") if isinstance(content, str) else content
+            Path(staging, name).write_bytes(data)
         for name in files:
             os.replace(Path(staging, name), folder / name)  # noqa: PTH105  (says what it does)
     for name in stale:

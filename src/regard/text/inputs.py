@@ -27,7 +27,9 @@ class Texts:
         return isinstance(self.items[row], tuple)
 
 
-def read_texts(text: Any, text_pair: Any = None, *, words: bool = False) -> Texts:
+def read_texts(
+    text: Any, text_pair: Any = None, *, words: bool = False, name: str = "text"
+) -> Texts:
     """Return the texts of a call.
 
     Args:
@@ -35,24 +37,25 @@ def read_texts(text: Any, text_pair: Any = None, *, words: bool = False) -> Text
             in place of each string.
         text_pair: The second texts, in the same form as `text`, or None.
         words: Whether the texts are split into words already.
+        name: What errors call `text`.
 
     Raises:
         TypeError: Something is not a string; the message says which and what it is.
         ValueError: `text` and `text_pair` have different lengths.
     """
     if not _is_batch(text, words):
-        first = _one(text, "text", words)
+        first = _one(text, name, words)
         # An empty pair is a pair, as it is in a batch.
         pair = None if text_pair is None else _one(text_pair, "text_pair", words)
         return Texts([first if pair is None else (first, pair)], False, words)
     if text_pair is None:
-        return Texts(_batch(text, words), True, words)
+        return Texts(_batch(text, name, words), True, words)
     if not isinstance(text_pair, list | tuple):
         raise TypeError(f"text is a batch, so text_pair must be one too, not {_kind(text_pair)}")
     pairs = cast("Sequence[Any]", text_pair)
     if len(text) != len(pairs):
         raise ValueError(f"text has {len(text)} entries and text_pair has {len(pairs)}")
-    both = zip(_many(text, "text", words), _many(pairs, "text_pair", words), strict=True)
+    both = zip(_many(text, name, words), _many(pairs, "text_pair", words), strict=True)
     return Texts(list(both), True, words)
 
 
@@ -79,11 +82,11 @@ def _is_batch(text: Any, words: bool) -> bool:
     return not words or (bool(items) and isinstance(items[0], list | tuple))
 
 
-def _batch(text: Sequence[Any], words: bool) -> list[RustInput]:
+def _batch(text: Sequence[Any], name: str, words: bool) -> list[RustInput]:
     """Read a batch without `text_pair`, in which an entry may itself be a pair."""
     if not words and set(map(type, text)) <= {str}:  # by far the most common, so the fastest
         return list(text)
-    return [_entry(item, f"text {row} of {len(text)}", words) for row, item in enumerate(text)]
+    return [_entry(item, f"{name} {row} of {len(text)}", words) for row, item in enumerate(text)]
 
 
 def _entry(item: Any, where: str, words: bool) -> RustInput:

@@ -41,15 +41,22 @@ class PieceModel:
         pieces: The vocabulary in the order of its numbers.
         algorithm: ``"unigram"``, ``"bpe"``, ``"word"`` or ``"char"``.
         byte_fallback: Whether a character without a piece becomes pieces for its bytes.
-        normalizer: What is done to a text first, or None.
         dummy_prefix: Whether a text begins with a space of its own.
+        collapse: Whether spaces in a row are one, and none at the ends of a text.
+        table: The normalizer's rules as the file has them; empty for none.
     """
 
     pieces: list[Piece]
     algorithm: str
     byte_fallback: bool
-    normalizer: Precompiled | None
     dummy_prefix: bool
+    collapse: bool
+    table: bytes
+
+    @property
+    def normalizer(self) -> Precompiled | None:
+        """What is done to a text first, or None."""
+        return Precompiled(self.table) if self.table else None
 
     @property
     def unknown(self) -> int:
@@ -123,18 +130,21 @@ def _read(data: bytes) -> PieceModel:
         raise ConfigError(
             "treat_whitespace_as_suffix and escape_whitespaces=false are not implemented"
         )
+    table = _bytes(normalizer.get(2, b""))
+    _check_table(table)
     return PieceModel(
         pieces,
         _ALGORITHMS[_int(trainer.get(3, 1))],
         bool(trainer.get(35, 0)),
-        _compiled(_bytes(normalizer.get(2, b""))),
         bool(normalizer.get(3, 1)),
+        bool(normalizer.get(4, 1)),
+        table,
     )
 
 
-def _compiled(table: bytes) -> Precompiled | None:
+def _check_table(table: bytes) -> None:
     try:
-        return Precompiled(table) if table else None
+        Precompiled(table or b"\0\0\0\0")
     except Exception as error:  # the Rust library raises nothing more precise
         raise ValueError(str(error)) from error
 

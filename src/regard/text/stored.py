@@ -139,6 +139,11 @@ class StoredTokenizer(Vocabulary):
         return self
 
     @classmethod
+    def reads(cls, folder: CheckpointFolder) -> bool:
+        """Whether the class can do with a folder that has a tokenizer.json; most can."""
+        return True
+
+    @classmethod
     def read_rust(
         cls, folder: CheckpointFolder, config: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> RustTokenizer:
@@ -153,18 +158,22 @@ class StoredTokenizer(Vocabulary):
 
     def save_pretrained(self, save_directory: str | Path) -> list[Path]:
         """Write the tokenizer's files, each whole or not at all; return their paths."""
-        texts = {
-            files.TOKENIZER_FILE: self._encoder.to_json(),
+        texts: dict[str, str | bytes] = {
             files.CONFIG_FILE: files.to_json(self._saved_config()),
             files.SPECIAL_FILE: files.to_json(
                 {k: v for k, v in self._saved_special_tokens().items() if v is not None}
             ),
         }
-        texts |= self._vocabulary_files(texts[files.TOKENIZER_FILE])
+        texts |= self._saved_files()
         stale = [files.CHAT_FILE]  # it counts for more than the configuration
         if isinstance(self.chat_template, str):
             texts[stale.pop()] = self.chat_template
         return files.write_files(Path(save_directory), texts, stale)
+
+    def _saved_files(self) -> dict[str, str | bytes]:
+        """Return the files that hold the vocabulary, by name."""
+        whole = self._encoder.to_json()
+        return {files.TOKENIZER_FILE: whole, **self._vocabulary_files(whole)}
 
     def _vocabulary_files(self, tokenizer_json: str) -> dict[str, str]:
         """Return the older files that hold what `tokenizer_json` holds, by name."""

@@ -37,8 +37,9 @@ class Tokenizer(ChatTokenizer):
 
     def __call__(
         self,
-        text: Any,
+        text: Any = None,
         text_pair: Any = None,
+        text_target: Any = None,
         *,
         add_special_tokens: bool = True,
         padding: bool | str | None = False,
@@ -64,13 +65,27 @@ class Tokenizer(ChatTokenizer):
         second text or texts, in the same form. A text alone gives flat lists, a batch gives lists
         of lists, and tensors always have both dimensions.
 
+        `text_target` is what a translator or summarizer is to write, in the form of `text`; its
+        ids become ``labels``, padded as the other columns are. Alone, it gives all columns.
+
         Raises:
             TypeError: Something is not a string, or an argument does not exist.
             ValueError: The texts cannot be cut or made into tensors as asked.
         """
         given = locals()  # first of all, when it holds the arguments and nothing else
         check_names("the tokenizer's call", unknown, OPTION_NAMES)
-        return self._encode(text, text_pair, CallOptions(**{n: given[n] for n in OPTION_NAMES}))
+        options = CallOptions(**{n: given[n] for n in OPTION_NAMES})
+        if text_target is None:
+            return self._encode(text, text_pair, options)
+        target = self._encode(text_target, None, options, target=True)
+        if text is None:
+            return target
+        found = self._encode(text, text_pair, options)
+        if len(found.truncated) != len(target.truncated):
+            rows = f"text gives {len(found.truncated)} rows and text_target {len(target.truncated)}"
+            raise ValueError(f"{rows}; wanted as many of one as of the other")
+        found["labels"] = target["input_ids"]
+        return found
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
         """Return only the ids; the options are those of a call."""
@@ -100,7 +115,7 @@ class Tokenizer(ChatTokenizer):
         """
         read = read_texts(list(texts), None if pairs is None else list(pairs))
         truncation = self._truncation(CallOptions(max_length=max_length), read)
-        encodings = self._encoder.encode(read, truncation=truncation, offsets=offsets)
+        encodings = self._run(read, truncation=truncation, offsets=offsets)
         if truncation is not None:
             count = sum(bool(each.overflowing) for each in encodings)
             self._tell_cut(count, len(encodings), truncation, LOST)
@@ -177,7 +192,7 @@ class Tokenizer(ChatTokenizer):
     def _framed(self, first: list[int], second: list[int] | None) -> list[tuple[int, int]]:
         """Return (id, is special) for ids in the frame that the tokenizer puts around texts."""
         # The frame is not readable from Rust, but a short text shows it.
-        (probe,) = self._encoder.encode(read_texts("a", None if second is None else "a"))
+        (probe,) = self._run(read_texts("a", None if second is None else "a"))
         framed: list[tuple[int, int]] = []
         placed: set[int] = set()
         for number, owner in zip(probe.ids, probe.sequence_ids, strict=True):
@@ -188,16 +203,31 @@ class Tokenizer(ChatTokenizer):
                 framed += [(int(i), 0) for i in ((second or []) if owner else first)]
         return framed
 
-    def _encode(self, text: Any, text_pair: Any, options: CallOptions) -> BatchEncoding:
-        texts = read_texts(text, text_pair, words=options.is_split_into_words)
+    def _run(
+        self,
+        texts: Texts,
+        *,
+        special: bool = True,
+        truncation: Truncation | None = None,
+        offsets: bool = True,
+        target: bool = False,
+    ) -> list[Encoding]:
+        """Return the Rust encodings; in some families those of a `target` are other ones."""
+        return self._encoder.encode(texts, special=special, truncation=truncation, offsets=offsets)
+
+    def _encode(
+        self, text: Any, text_pair: Any, options: CallOptions, *, target: bool = False
+    ) -> BatchEncoding:
+        name = "text_target" if target else "text"
+        texts = read_texts(text, text_pair, words=options.is_split_into_words, name=name)
         truncation, padding = self._truncation(options, texts), self._padding(options)
         special = options.add_special_tokens
-        encodings = self._encoder.encode(texts, special=special, truncation=truncation)
+        encodings = self._run(texts, special=special, truncation=truncation, target=target)
         if truncation is None:
             cut = [0] * len(encodings)
             self._tell_too_long(max(map(len, encodings), default=0))
         else:
-            cut = self._cut(encodings, texts, truncation, special=special)
+            cut = self._cut(encodings, texts, truncation, special=special, target=target)
         overflowing = options.return_overflowing_tokens
         if truncation is not None and not overflowing:
             self._tell_cut(sum(map(bool, cut)), len(cut), truncation, KEEP_MORE)
@@ -286,7 +316,13 @@ class Tokenizer(ChatTokenizer):
         return Padding(None if strategy == "longest" else length, multiple, side, token, number)
 
     def _cut(
-        self, encodings: list[Encoding], texts: Texts, truncation: Truncation, *, special: bool
+        self,
+        encodings: list[Encoding],
+        texts: Texts,
+        truncation: Truncation,
+        *,
+        special: bool,
+        target: bool,
     ) -> list[int]:
         """Return for each text how many tokens were cut."""
         added = [self.num_special_tokens_to_add(p) if special else 0 for p in (False, True)]
@@ -300,9 +336,8 @@ class Tokenizer(ChatTokenizer):
                 unknown.append(row)
         if unknown:
             again = Texts([texts.items[row] for row in unknown], batched=True, words=texts.words)
-            for row, whole in zip(
-                unknown, self._encoder.encode(again, special=special), strict=True
-            ):
+            uncut = self._run(again, special=special, target=target)
+            for row, whole in zip(unknown, uncut, strict=True):
                 cut[row] = len(whole) - len(encodings[row])
         return cut
 

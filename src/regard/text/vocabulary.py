@@ -101,7 +101,7 @@ class Vocabulary:
         known = {token.content for token in rust.get_added_tokens_decoder().values()}
         new = [token for token in (*named.values(), *extra) if token.content not in known]
         if new:
-            self._encoder.add(new, special=True)
+            self._add(new, special=True)
         self.special_tokens_map = {
             name: named[name].content for name in SPECIAL_TOKENS if name in named
         }
@@ -177,7 +177,7 @@ class Vocabulary:
     ) -> int:
         """Add tokens that text is never split across; return how many were not known before."""
         single = isinstance(new_tokens, str | AddedToken)
-        return self._encoder.add([new_tokens] if single else new_tokens, special=special_tokens)
+        return self._add([new_tokens] if single else new_tokens, special=special_tokens)
 
     def add_special_tokens(
         self,
@@ -201,10 +201,10 @@ class Vocabulary:
                 kept = [] if replace_extra_special_tokens else self.extra_special_tokens
                 names = [*kept, *(token.content for token in tokens)]
                 self.extra_special_tokens = list(dict.fromkeys(names))
-                added += self._encoder.add(tokens, special=True)
+                added += self._add(tokens, special=True)
             elif name in SPECIAL_TOKENS:
                 token = special(value)
-                added += self._encoder.add([token], special=True)
+                added += self._add([token], special=True)
                 self.set_special_token(name, token)
             else:
                 known = (*SPECIAL_TOKENS, "extra_special_tokens")
@@ -235,11 +235,10 @@ class Vocabulary:
     ) -> str | list[str | None] | None:
         """Return the token of a number, or of each; None for a number that no token has."""
         if isinstance(ids, int | np.integer):
-            return self.backend_tokenizer.id_to_token(int(ids))
+            return self._token(int(ids))
         skipped = set(self.all_special_ids) if skip_special_tokens else set[int]()
         numbers = [int(number) for number in ids]
-        lookup = self.backend_tokenizer.id_to_token
-        return [lookup(number) for number in numbers if number not in skipped]
+        return [self._token(number) for number in numbers if number not in skipped]
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Return the text that `tokens` stand for."""
@@ -282,9 +281,18 @@ class Vocabulary:
         found = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
         return [found] if isinstance(found, str) else found
 
+    def _add(self, tokens: Sequence[str | AddedToken], *, special: bool) -> int:
+        return self._encoder.add(tokens, special=special)
+
+    def _token(self, number: int) -> str | None:
+        return self.backend_tokenizer.id_to_token(number)
+
+    def _text(self, ids: list[int], skip: bool) -> str:
+        return self._encoder.decode(ids, skip_special_tokens=skip)
+
     def _decode(self, ids: list[int], skip: bool, clean: bool | None) -> str:
         try:
-            text = self._encoder.decode(ids, skip_special_tokens=skip)
+            text = self._text(ids, skip)
         except OverflowError as error:
             position = next(i for i, number in enumerate(ids) if number < 0)
             raise ValueError(

@@ -102,7 +102,8 @@ def test_a_folder_names_its_class(vocab_file: Path, tmp_path: Path, name: str, f
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name + fast}))
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert type(tokenizer) is CLASSES[name]
+    # Marian's own files say what no tokenizer.json can; without them there is only that.
+    assert type(tokenizer) is (Tokenizer if name == "MarianTokenizer" else CLASSES[name])
     assert tokenizer.tokenize("the fox") == ["the", "fox"]
 
 

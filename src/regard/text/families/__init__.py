@@ -17,9 +17,18 @@ from regard.text.families.llama import (
     LlamaTokenizer,
     LlamaTokenizerFast,
 )
+from regard.text.families.marian import MarianTokenizer, MarianTokenizerFast
+from regard.text.families.mbart import (
+    MBart50Tokenizer,
+    MBart50TokenizerFast,
+    MBartTokenizer,
+    MBartTokenizerFast,
+)
 from regard.text.families.unigram import (
     CamembertTokenizer,
     CamembertTokenizerFast,
+    MT5Tokenizer,
+    MT5TokenizerFast,
     T5Tokenizer,
     T5TokenizerFast,
     XLMRobertaTokenizer,
@@ -51,6 +60,14 @@ __all__ = [
     "GPT2TokenizerFast",
     "LlamaTokenizer",
     "LlamaTokenizerFast",
+    "MBart50Tokenizer",
+    "MBart50TokenizerFast",
+    "MBartTokenizer",
+    "MBartTokenizerFast",
+    "MT5Tokenizer",
+    "MT5TokenizerFast",
+    "MarianTokenizer",
+    "MarianTokenizerFast",
     "RobertaTokenizer",
     "RobertaTokenizerFast",
     "T5Tokenizer",

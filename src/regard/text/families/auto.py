@@ -8,6 +8,8 @@ from regard.errors import CheckpointError, listing
 from regard.text import files
 from regard.text.families.byte_level import GPT2Tokenizer, RobertaTokenizer
 from regard.text.families.llama import LlamaTokenizer
+from regard.text.families.marian import MarianTokenizer
+from regard.text.families.mbart import MBart50Tokenizer, MBartTokenizer
 from regard.text.families.unigram import CamembertTokenizer, T5Tokenizer, XLMRobertaTokenizer
 from regard.text.families.wordpiece import BertTokenizer, DistilBertTokenizer
 from regard.text.tokenizer import Tokenizer
@@ -21,6 +23,9 @@ FAMILIES: dict[str, type[Tokenizer]] = {
     "electra": BertTokenizer,
     "gpt2": GPT2Tokenizer,
     "llama": LlamaTokenizer,
+    "marian": MarianTokenizer,
+    "mbart": MBartTokenizer,
+    "mt5": T5Tokenizer,
     "roberta": RobertaTokenizer,
     "t5": T5Tokenizer,
     "xlm-roberta": XLMRobertaTokenizer,
@@ -35,6 +40,10 @@ CLASSES: dict[str, type[Tokenizer]] = {
     "ElectraTokenizer": BertTokenizer,
     "GPT2Tokenizer": GPT2Tokenizer,
     "LlamaTokenizer": LlamaTokenizer,
+    "MBart50Tokenizer": MBart50Tokenizer,
+    "MBartTokenizer": MBartTokenizer,
+    "MT5Tokenizer": T5Tokenizer,
+    "MarianTokenizer": MarianTokenizer,
     "RobertaTokenizer": RobertaTokenizer,
     "T5Tokenizer": T5Tokenizer,
     "XLMRobertaTokenizer": XLMRobertaTokenizer,
@@ -82,9 +91,10 @@ def _class_for(folder: CheckpointFolder) -> type[Tokenizer]:
     model = {} if stated or not folder.find("config.json") else folder.read_json("config.json")
     name = str(stated or model.get("tokenizer_class") or "").removesuffix("Fast")
     named = CLASSES.get(name) if name else FAMILIES.get(str(model.get("model_type")))
-    if named is not None:
+    whole = folder.find(files.TOKENIZER_FILE)
+    if named is not None and (whole is None or named.reads(folder)):
         return named
-    if folder.find(files.TOKENIZER_FILE):
+    if whole is not None:
         return Tokenizer
     found = f"the class {name}" if name else "no known model_type"
     raise CheckpointError(

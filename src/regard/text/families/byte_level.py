@@ -104,7 +104,9 @@ class ByteLevelTokenizer(FamilyTokenizer):
             files.MERGES_FILE: "".join(f"{line}\n" for line in ["#version: 0.2", *merges]),
         }
 
-    def _encode(self, text: Any, text_pair: Any, options: CallOptions) -> BatchEncoding:
+    def _encode(
+        self, text: Any, text_pair: Any, options: CallOptions, *, target: bool = False
+    ) -> BatchEncoding:
         if options.is_split_into_words and not _adds_space(self.backend_tokenizer):
             self._say(
                 "glued words",
@@ -112,7 +114,7 @@ class ByteLevelTokenizer(FamilyTokenizer):
                 "them; load the tokenizer with add_prefix_space=True, and each gets its space; "
                 "this is said once",
             )
-        return super()._encode(text, text_pair, options)
+        return super()._encode(text, text_pair, options, target=target)
 
 
 class RobertaTokenizer(ByteLevelTokenizer):

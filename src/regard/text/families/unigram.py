@@ -56,18 +56,21 @@ class UnigramTokenizer(FamilyTokenizer):
         rust = RustTokenizer(
             Unigram(vocabulary, unk_id=texts.index(unknown), byte_fallback=model.byte_fallback)
         )
-        if model.normalizer is not None:
-            rust.normalizer = model.normalizer
         prefix = config.get("add_prefix_space")
         scheme = "always" if (model.dummy_prefix if prefix is None else prefix) else "never"
-        rust.pre_tokenizer = PreTokenizerSequence(
-            [WhitespaceSplit(), Metaspace(prepend_scheme=scheme)]
-        )
+        cls.split(rust, model, Metaspace(prepend_scheme=scheme))
         words = MetaspaceDecoder(prepend_scheme=scheme)
         rust.decoder = DecoderSequence([ByteFallback(), words]) if model.byte_fallback else words
         rust.add_tokens(model.user_defined)
         cls.frame(rust, config, owner)
         return rust
+
+    @classmethod
+    def split(cls, rust: RustTokenizer, model: PieceModel, words: Metaspace) -> None:
+        """Set how a text is normalized and split into words."""
+        if model.normalizer is not None:
+            rust.normalizer = model.normalizer
+        rust.pre_tokenizer = PreTokenizerSequence([WhitespaceSplit(), words])
 
     @classmethod
     def adapt(
@@ -116,7 +119,8 @@ class T5Tokenizer(UnigramTokenizer):
         "unk_token": "<unk>",
         "pad_token": "<pad>",
     }
-    setting_names = (*UnigramTokenizer.setting_names, "extra_ids")
+    #: ``legacy`` once said how text after a special token begins; now that is one way for all.
+    setting_names = (*UnigramTokenizer.setting_names, "extra_ids", "legacy")
     vocabulary_names = ("spiece.model",)
     saved_class = "T5Tokenizer"
 
@@ -224,8 +228,12 @@ class CamembertTokenizer(XLMRobertaTokenizer):
         ]
 
 
+#: mT5 took T5's tokenizer as it is.
+MT5Tokenizer = T5Tokenizer
+
 #: The names of the same classes before the field had only one of each.
 T5TokenizerFast = T5Tokenizer
+MT5TokenizerFast = MT5Tokenizer
 XLMRobertaTokenizerFast = XLMRobertaTokenizer
 CamembertTokenizerFast = CamembertTokenizer
 
