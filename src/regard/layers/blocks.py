@@ -3,8 +3,10 @@
 There are two wirings. They differ in where the normalisation stands (Xiong et al. 2020, figure 1).
 """
 
+import math
 from collections.abc import Iterable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -131,3 +133,13 @@ class Stack(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, layout) if memory is None else layer(hidden, layout, memory)
         return hidden if self.norm is None else self.norm(hidden)
+
+    def shrink_residuals(self) -> None:
+        """Divide the weights of what adds to the residual stream, when they are new.
+
+        By the square root of how often something is added (Radford et al. 2019, section 2.3).
+        """
+        with torch.no_grad():
+            for name, weight in self.layers.named_parameters():
+                if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+                    weight.div_(math.sqrt(2 * len(self.layers)))

@@ -82,9 +82,23 @@ class LanguageModelHead(nn.Module):
         self.dense = nn.Linear(width, inner)
         self.activation = activation(act)
         self.norm = nn.LayerNorm(inner, eps=eps)
-        self.decoder = nn.Linear(inner, vocabulary, device="meta" if tied else None)
-        self.decoder.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.decoder = word_scores(inner, vocabulary, tied=tied)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for each token."""
         return self.decoder(self.norm(self.activation(self.dense(hidden))))
+
+
+def word_scores(width: int, vocabulary: int, *, tied: bool, bias: bool = True) -> nn.Linear:
+    """Return the map from a token's vector to a score for each word.
+
+    Args:
+        width: Size of the vectors.
+        vocabulary: Number of words.
+        tied: Whether the model sets the matrix, so that the map never needs one of its own.
+        bias: Whether each word has a bias, at first zero.
+    """
+    scores = nn.Linear(width, vocabulary, bias=bias, device="meta" if tied else None)
+    if bias:
+        scores.bias = nn.Parameter(torch.zeros(vocabulary))
+    return scores
