@@ -15,6 +15,13 @@ def first_token(
     return layout.reduce(hidden, lambda tokens: tokens[:, 0])
 
 
+def mean_vector(
+    hidden: Float[Tensor, "tokens width"], layout: Layout
+) -> Float[Tensor, "rows width"]:
+    """Return the mean of each sequence's vectors, in the caller's order."""
+    return layout.reduce(hidden, lambda tokens: tokens.mean(1))
+
+
 class Pooler(nn.Module):
     """``tanh(dense(first token))`` (Devlin et al. 2019, section 3.2: the vector C).
 

@@ -262,7 +262,8 @@ class WordScores(LabelledHead):
 
     def get_output_embeddings(self) -> nn.Linear:
         """Return the map from hidden vectors to the vocabulary."""
-        return cast("nn.Linear", self.predictions.decoder)
+        scores = self.predictions
+        return scores if isinstance(scores, nn.Linear) else cast("nn.Linear", scores.decoder)
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for each packed token."""

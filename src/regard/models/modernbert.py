@@ -5,7 +5,7 @@ of which every third sees the whole text and the others a window; a last normali
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from regard.attention.attention import Attention
 from regard.attention.kernels import Pattern
 from regard.attention.positions import Rotary
-from regard.batch import Layout, TokenBatch
+from regard.batch import TokenBatch
 from regard.checkpoints.keymap import KeyTable, Place
 from regard.config import Config
-from regard.errors import ConfigError
 from regard.layers.activations import activation
 from regard.layers.blocks import PreNormLayer, Stack
 from regard.layers.embeddings import Embeddings
 from regard.layers.feed_forward import GatedFeedForward
-from regard.layers.scoring import first_token, word_scores
+from regard.layers.scoring import first_token, mean_vector, word_scores
 from regard.models import heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
@@ -33,15 +32,20 @@ KINDS = FULL, SLIDING = "full_attention", "sliding_attention"
 class ModernBertConfig(Config):
     """Sizes and rates of a ModernBERT; the defaults are ModernBERT-base.
 
-    Which layers see everything stands in ``layer_types`` or in the older
-    ``global_attn_every_n_layers``; rotary positions in ``rope_parameters``, one entry for each kind
-    of layer, or in the older ``global_rope_theta`` and ``local_rope_theta``.
+    Which layers see everything stands in ``layer_types``, else in ``global_attn_every_n_layers``;
+    the base of the rotary positions of each kind of layer in ``rope_parameters``, else in
+    ``global_rope_theta`` and ``local_rope_theta``.
     """
 
     model_type = "modernbert"
     aliases: ClassVar[Mapping[str, str]] = {"hidden_activation": "hidden_act"}
     only: ClassVar[Mapping[str, Any]] = {"rope_scaling": None, "sparse_pred_ignore_index": -100}
-    unsaid = ("global_attn_every_n_layers",)  # where it is the default, layer_types is as well
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "layer_types": KINDS,
+        "rope_parameters": KINDS,
+        "classifier_pooling": ("cls", "mean"),
+    }
+    unsaid = ("global_attn_every_n_layers", "global_rope_theta", "local_rope_theta")
 
     vocab_size: int = 50368
     hidden_size: int = 768
@@ -61,9 +65,9 @@ class ModernBertConfig(Config):
     attention_dropout: float = 0.0
     layer_types: list[str] | None = None
     global_attn_every_n_layers: int = 3
-    rope_parameters: dict[str, Any] | None = None
-    global_rope_theta: float | None = None
-    local_rope_theta: float | None = None
+    rope_parameters: dict[str, dict[str, Any] | None] | None = None
+    global_rope_theta: float = 160_000.0
+    local_rope_theta: float = 10_000.0
     local_attention: int = 128
     embedding_dropout: float = 0.0
     mlp_bias: bool = False
@@ -76,33 +80,14 @@ class ModernBertConfig(Config):
 
     def kind(self, layer: int) -> str:
         """Return whether the attention of a layer is full or sliding."""
-        slides = layer % self.global_attn_every_n_layers > 0
-        return self.layer_types[layer] if self.layer_types else SLIDING if slides else FULL
+        usual = SLIDING if layer % self.global_attn_every_n_layers else FULL
+        return usual if self.layer_types is None else self.layer_types[layer]
 
     def rotary(self, kind: str) -> tuple[float, dict[str, Any]]:
         """Return the base of the rotary frequencies of a kind of layer, and their scaling."""
         older = self.global_rope_theta if kind == FULL else self.local_rope_theta
         scaling = dict((self.rope_parameters or {}).get(kind) or {})
-        theta = scaling.pop("rope_theta", older)
-        if older not in (None, theta):
-            raise ConfigError(f"rope_theta of {kind} is {theta}, but {older} in the older spelling")
-        return float(theta or (160_000 if kind == FULL else 10_000)), scaling
-
-    def check(self) -> None:
-        """Also refuse layers and poolings that there are not."""
-        super().check()
-        layers, kinds, rotary = self.num_hidden_layers, self.layer_types, self.rope_parameters or {}
-        known = kinds is None or (len(kinds) == layers and all(kind in KINDS for kind in kinds))
-        objects = all(kind in KINDS and isinstance(rotary[kind], dict | None) for kind in rotary)
-        for name, fits, wanted in (
-            ("layer_types", known, f"one of {KINDS} for each of {layers} layers"),
-            ("global_attn_every_n_layers", self.global_attn_every_n_layers > 0, "at least 1"),
-            ("rope_parameters", objects, f"one object for each of {KINDS}"),
-            ("local_attention", self.local_attention >= 0, "at least 0"),
-            ("classifier_pooling", self.classifier_pooling in ("cls", "mean"), "cls or mean"),
-        ):
-            if not fits:
-                raise ConfigError(f"{name} is {vars(self)[name]!r}; it must be {wanted}")
+        return scaling.pop("rope_theta", older), scaling
 
 
 KEYS: KeyTable = {
@@ -132,17 +117,6 @@ class ModernBertPreTrainedModel(PreTrainedModel):
         return ModernBertModel(config)
 
 
-class ModernBertLayer(PreNormLayer):
-    """A pre-norm layer that drops elements of the attention's output only."""
-
-    def forward(
-        self, hidden: Float[Tensor, "tokens width"], layout: Layout
-    ) -> Float[Tensor, "tokens width"]:
-        """Run the layer over packed tokens."""
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), layout))
-        return hidden + self.feed_forward(self.feed_forward_norm(hidden))
-
-
 class ModernBertModel(ModernBertPreTrainedModel, EncoderModel):
     """ModernBERT without a head: last hidden vectors."""
 
@@ -163,23 +137,19 @@ def _norm(config: ModernBertConfig) -> nn.LayerNorm:
     return nn.LayerNorm(config.hidden_size, config.norm_eps, bias=config.norm_bias)
 
 
-def _layer(config: ModernBertConfig, number: int) -> ModernBertLayer:
-    width, kind, rate = config.hidden_size, config.kind(number), config.attention_dropout
-    head_dim = width // config.num_attention_heads
-    attention = Attention(
-        width,
-        config.num_attention_heads,
-        rate,
-        # The window counts both sides of a token.
-        Pattern(window=config.local_attention // 2 if kind == SLIDING else None),
-        biases=(config.attention_bias, config.attention_bias),
-        rotary=Rotary(head_dim, *config.rotary(kind), config.max_position_embeddings),
-    )
+def _layer(config: ModernBertConfig, number: int) -> PreNormLayer:
+    width, count, rate = config.hidden_size, config.num_attention_heads, config.attention_dropout
+    kind = config.kind(number)
+    # `local_attention` counts both sides of a token, and not the token.
+    pattern = Pattern(window=config.local_attention // 2 if kind == SLIDING else None)
+    rotary = Rotary(width // count, *config.rotary(kind), config.max_position_embeddings)
+    biases = (config.attention_bias, config.attention_bias)
+    attention = Attention(width, count, rate, pattern, biases=biases, rotary=rotary)
     sizes = (width, config.intermediate_size, config.hidden_act)
     feed_forward = GatedFeedForward(*sizes, bias=config.mlp_bias, dropout=config.mlp_dropout)
     # What the first layer reads, the embeddings have just normalised.
     norms = (_norm(config) if number else nn.Identity(), _norm(config))
-    return ModernBertLayer(attention, feed_forward, norms, rate)
+    return PreNormLayer(attention, feed_forward, norms, (rate, 0.0))
 
 
 class _Head(ModernBertPreTrainedModel, heads.EncoderHead):
@@ -192,7 +162,7 @@ class _Head(ModernBertPreTrainedModel, heads.EncoderHead):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, config.classifier_bias)
         self.activation = activation(config.classifier_activation)
         self.norm = _norm(config)
-        self.means = config.classifier_pooling == "mean"
+        self.pool = mean_vector if config.classifier_pooling == "mean" else first_token
         self.post_init()
 
     def dropout_rate(self, config: ModernBertConfig) -> float:
@@ -202,9 +172,7 @@ class _Head(ModernBertPreTrainedModel, heads.EncoderHead):
         return self.norm(self.activation(self.dense(self.base_model.encode(batch))))
 
     def pooled_hidden(self, batch: TokenBatch) -> Float[Tensor, "rows width"]:
-        hidden, layout = self.base_model.encode(batch), batch.layout
-        mean = layout.reduce(hidden, lambda tokens: tokens.mean(1)) if self.means else None
-        pooled = first_token(hidden, layout) if mean is None else mean
+        pooled = self.pool(self.base_model.encode(batch), batch.layout)
         return self.dropout(self.norm(self.activation(self.dense(pooled))))
 
 
@@ -217,10 +185,6 @@ class ModernBertForMaskedLM(_Head, heads.MaskedLM):
         """Return the scores alone, of what has been transformed."""
         tied, bias = config.tie_word_embeddings, config.decoder_bias
         return word_scores(config.hidden_size, config.vocab_size, tied=tied, bias=bias)
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """Return the map from hidden vectors to the vocabulary."""
-        return cast("nn.Linear", self.predictions)
 
 
 class ModernBertForSequenceClassification(_Head, heads.SequenceClassification):
