@@ -5,7 +5,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast, dataclass_transform
@@ -235,8 +235,12 @@ class Config:
         if pad is not None and vocabulary is not None and pad >= vocabulary:
             raise ConfigError(f"pad_token_id is {pad}, outside the vocabulary of {vocabulary}")
         for name, known in self.choices.items():
-            value = getattr(self, name)
-            _check_words(name, value if isinstance(value, list | dict) else [value], known)
+            held: object = getattr(self, name)
+            words = cast("list[object]", held if isinstance(held, list | dict) else [held])
+            unknown = [word for word in words if word not in (None, *known)]
+            if unknown:
+                hint = nearest(str(unknown[0]), known)
+                raise ConfigError(f"{name} says {unknown[0]!r}{hint}; known: {', '.join(known)}")
         kinds, layers = vars(self).get("layer_types"), vars(self).get("num_hidden_layers")
         if kinds is not None and len(kinds) != layers:
             raise ConfigError(
@@ -387,14 +391,6 @@ def _fits(value: object, annotation: Any) -> bool:
         return True
     held = cast("list[object] | dict[object, object]", value)
     return all(_fits(one, *inside) for one in (held.values() if isinstance(held, dict) else held))
-
-
-def _check_words(name: str, words: Iterable[object], known: tuple[str, ...]) -> None:
-    for word in words:
-        if word is not None and word not in known:
-            raise ConfigError(
-                f"{name} says {word!r}{nearest(str(word), known)}; known: {', '.join(known)}"
-            )
 
 
 def _spelled(annotation: Any) -> str:

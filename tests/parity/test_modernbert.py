@@ -179,8 +179,8 @@ class TestModernBert(Parity):
     [
         ({"layer_types": [FULL]}, "layer_types names 1 layers; num_hidden_layers is 2"),
         ({"layer_types": [FULL, "sliding"]}, "'sliding'.*known: full_attention"),
-        ({"layer_types": [FULL, 3]}, r"layer_types\[1\] is 3; it must be str"),
-        ({"rope_parameters": {"rope_theta": 10.0}}, r"rope_parameters\['rope_theta'\] is 10.0"),
+        ({"layer_types": [FULL, 3]}, "layer_types is .*; it must be list.str. or null"),
+        ({"rope_parameters": {"rope_theta": 10.0}}, "rope_parameters is .*; it must be dict"),
         ({"rope_parameters": {"global": {}}}, "'global'.*known: full_attention"),
         ({"rope_parameters": {FULL: {"rope_type": "yran"}}}, "did you mean 'yarn'"),
         ({"rope_scaling": {"factor": 2.0}}, "rope_scaling=.*is not implemented"),

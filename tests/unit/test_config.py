@@ -251,9 +251,9 @@ class Chosen(Config):
         ({"side": "lft"}, "side says 'lft'; did you mean 'left'.*known: left, right"),
         ({"layer_types": ["a", "c"]}, "layer_types says 'c'.*known: a, b"),
         ({"layer_types": ["a"]}, "layer_types names 1 layers; num_hidden_layers is 2"),
-        ({"layer_types": ["a", 1]}, r"layer_types\[1\] is 1; it must be str"),
+        ({"layer_types": ["a", 1]}, "layer_types is .*; it must be list.str. or null"),
         ({"by_kind": {"c": {}}}, "by_kind says 'c'"),
-        ({"by_kind": {"a": 3}}, r"by_kind\['a'\] is 3; it must be dict or null"),
+        ({"by_kind": {"a": 3}}, "by_kind is .*; it must be dict"),
     ],
 )
 def test_words_that_a_field_does_not_know(given, says):
