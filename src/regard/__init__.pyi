@@ -117,6 +117,20 @@ from regard.models.mistral import MistralForTokenClassification as MistralForTok
 from regard.models.mistral import MistralModel as MistralModel
 from regard.models.mistral import MistralPreTrainedModel as MistralPreTrainedModel
 from regard.models.model import PreTrainedModel as PreTrainedModel
+from regard.models.modernbert import ModernBertConfig as ModernBertConfig
+from regard.models.modernbert import ModernBertForMaskedLM as ModernBertForMaskedLM
+from regard.models.modernbert import ModernBertForMultipleChoice as ModernBertForMultipleChoice
+from regard.models.modernbert import (
+    ModernBertForQuestionAnswering as ModernBertForQuestionAnswering,
+)
+from regard.models.modernbert import (
+    ModernBertForSequenceClassification as ModernBertForSequenceClassification,
+)
+from regard.models.modernbert import (
+    ModernBertForTokenClassification as ModernBertForTokenClassification,
+)
+from regard.models.modernbert import ModernBertModel as ModernBertModel
+from regard.models.modernbert import ModernBertPreTrainedModel as ModernBertPreTrainedModel
 from regard.models.qwen2 import Qwen2Config as Qwen2Config
 from regard.models.qwen2 import Qwen2ForCausalLM as Qwen2ForCausalLM
 from regard.models.qwen2 import Qwen2ForQuestionAnswering as Qwen2ForQuestionAnswering

@@ -20,7 +20,7 @@ CONFIG_FILE = "config.json"
 RATES = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
     *("attention_dropout", "embd_pdrop", "qa_dropout", "seq_classif_dropout"),
-    *("summary_first_dropout", "summary_last_dropout"),
+    *("summary_first_dropout", "summary_last_dropout", "embedding_dropout", "mlp_dropout"),
 )
 
 #: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
@@ -42,10 +42,12 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "encoder_stride": (1, 2**12),
     "sliding_window": (1, 2**31),
     "max_window_layers": (0, 2**31),
+    "local_attention": (0, 2**31),
+    "global_attn_every_n_layers": (1, 1_000),
     "rope_theta": (1.01, 1e12),
     "initializer_range": (0, 100),
     "num_labels": (0, 2**20),
-    **dict.fromkeys(("layer_norm_eps", "rms_norm_eps"), (0, 1)),
+    **dict.fromkeys(("layer_norm_eps", "rms_norm_eps", "norm_eps"), (0, 1)),
     **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), (0, 2**31)),
     **dict.fromkeys(RATES, (0, 1)),
 }
@@ -75,6 +77,9 @@ class Config:
     aliases: ClassVar[Mapping[str, str]] = {}
     #: Architecture switches of which we build one setting only: name -> that setting.
     only: ClassVar[Mapping[str, Any]] = {}
+
+    #: Words that a field takes, or a list of them holds, or an object has as keys.
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     #: Fields of the family that config.json leaves out while they have their defaults.
     unsaid: ClassVar[tuple[str, ...]] = ()
@@ -229,6 +234,18 @@ class Config:
         pad = self.pad_token_id
         if pad is not None and vocabulary is not None and pad >= vocabulary:
             raise ConfigError(f"pad_token_id is {pad}, outside the vocabulary of {vocabulary}")
+        for name, known in self.choices.items():
+            held: object = getattr(self, name)
+            words = cast("list[object]", held if isinstance(held, list | dict) else [held])
+            unknown = [word for word in words if word not in (None, *known)]
+            if unknown:
+                hint = nearest(str(unknown[0]), known)
+                raise ConfigError(f"{name} says {unknown[0]!r}{hint}; known: {', '.join(known)}")
+        kinds, layers = vars(self).get("layer_types"), vars(self).get("num_hidden_layers")
+        if kinds is not None and len(kinds) != layers:
+            raise ConfigError(
+                f"layer_types names {len(kinds)} layers; num_hidden_layers is {layers}"
+            )
         for name, setting in self.only.items():
             if self.extra.get(name, setting) != setting:
                 raise ConfigError(
@@ -351,19 +368,29 @@ def _as_float(value: Any) -> Any:
 
 def _check(name: str, value: object, annotation: Any, note: str = "") -> None:
     """Raise `ConfigError`, ending with `note`, for a value of another type or outside LIMITS."""
-    plain = _kinds(annotation)
-    accepted = (*plain, int) if float in plain else plain
-    # A bool is an int to Python, yet `hidden_size: true` is a mistake.
-    fits = isinstance(value, accepted) and (not isinstance(value, bool) or bool in plain)
-    if fits and isinstance(value, list):
-        items = next((kind for kind in (int, str) if list[kind] in _alternatives(annotation)), None)
-        fits = items is None or all(type(one) is items for one in cast("list[object]", value))
-    if not fits:
+    if not _fits(value, annotation):
         names = " or ".join(_spelled(one) for one in _alternatives(annotation))
         raise ConfigError(f"{name} is {value!r}; it must be {names}{note}")
     low, high = LIMITS.get(name, (-float("inf"), float("inf")))
     if name in LIMITS and isinstance(value, int | float) and not low <= value <= high:
         raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}{note}")
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a value, and what it holds, has a type that an annotation allows."""
+    plain = _kinds(annotation)
+    accepted = (*plain, int) if float in plain else plain
+    # A bool is an int to Python, yet `hidden_size: true` is a mistake.
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in plain):
+        return False
+    whole = next(
+        (a for a in _alternatives(annotation) if typing.get_origin(a) is type(value)), None
+    )
+    inside = typing.get_args(whole)[-1:]
+    if not isinstance(value, list | dict) or inside in ((), (Any,)):
+        return True
+    held = cast("list[object] | dict[object, object]", value)
+    return all(_fits(one, *inside) for one in (held.values() if isinstance(held, dict) else held))
 
 
 def _spelled(annotation: Any) -> str:

@@ -53,6 +53,8 @@ def tiny(model_type, task=BASE, **options):
     config_class = family(model_type).config
     known = {*config_class.argument_names()}
     sizes = {name: size for name, size in SIZES.items() if name in known}
+    if (config_class.pad_token_id or 0) >= SIZES["vocab_size"]:
+        sizes["pad_token_id"] = 0
     if task == "CausalLM" and "is_decoder" in known:
         sizes["is_decoder"] = True
     model = model_class(model_type, task)(config_class(**sizes | options))

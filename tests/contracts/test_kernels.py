@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regard.attention import kernels
 from regard.attention.kernels import ALL, KERNELS, Pattern, attention_maps, eager
 from regard.batch import Group, Layout, Scattered
 from regard.crossing import Crossing
@@ -38,10 +39,28 @@ def tensors(tokens, heads, head_dim, dtype, key_heads=None):
     pattern=st.sampled_from(PATTERNS),
 )
 def test_values_and_gradients(name, lengths, heads, head_dim, pattern):
+    assert_equals_eager(KERNELS[name], lengths, heads, head_dim, pattern)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@settings(max_examples=40)
+@given(
+    lengths=st.lists(st.sampled_from([1, 128, 129, 160, 161, 300]), min_size=1, max_size=3),
+    heads=st.sampled_from([(1, 1), (3, 3), (4, 2)]),
+    causal=st.booleans(),
+    window=st.integers(0, 80),
+    scale=st.sampled_from([None, 0.7]),
+)
+def test_windows_over_long_sequences(name, lengths, heads, causal, window, scale):
+    pattern = Pattern(causal=causal, window=window, scale=scale)
+    assert_equals_eager(KERNELS[name], lengths, heads, 4, pattern)
+
+
+def assert_equals_eager(kernel, lengths, heads, head_dim, pattern):
     layout = Layout.from_lengths(lengths)
     inputs = tensors(layout.tokens, heads[0], head_dim, torch.float64, heads[1])
     expected = eager(*inputs, layout, pattern)
-    found = KERNELS[name](*inputs, layout, pattern)
+    found = kernel(*inputs, layout, pattern)
     assert torch.allclose(found, expected, atol=1e-12)
     if layout.tokens:
         weights = torch.randn_like(expected)
@@ -62,28 +81,52 @@ def test_lower_precisions(name, dtype, atol):
     assert torch.allclose(found.double(), expected, atol=atol)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("window", [4, 40])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_work_of_a_window_grows_with_the_length(causal, window, count, monkeypatch):
+    scores = []
+
+    def counted(query, key, value, **options):
+        scores.append(query.shape[:-1].numel() * key.shape[-2])
+        return fused(query, key, value, **options)
+
+    fused = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(kernels.F, "scaled_dot_product_attention", counted)
+    for length in (500, 1000):
+        layout = Layout.from_lengths([length] * count)
+        inputs = tensors(layout.tokens, 2, 4, torch.float32)
+        KERNELS["sdpa"](*inputs, layout, Pattern(causal=causal, window=window))
+    assert scores[1] < 2.2 * scores[0]
+    assert scores[1] < 2 * count * 1050 * 3 * max(window, kernels.BLOCK)
+
+
 @pytest.mark.parametrize("name", CPU)
-def test_tokens_of_other_sequences_do_not_matter(name):
-    layout = Layout.from_lengths([4, 4, 3])
+@pytest.mark.parametrize("pattern", [ALL, Pattern(window=2)])
+@pytest.mark.parametrize("length", [4, 200])
+@pytest.mark.parametrize("change", [100.0, float("nan")])
+def test_tokens_of_other_sequences_do_not_matter(name, pattern, length, change):
+    layout = Layout.from_lengths([length, length, 3])
     query, key, value = tensors(layout.tokens, 2, 4, torch.float64)
-    before = KERNELS[name](query, key, value, layout)
+    before = KERNELS[name](query, key, value, layout, pattern)
     changed = value.detach().clone()
-    changed[layout.groups[0].view(torch.arange(11))[1]] += 100.0
-    after = KERNELS[name](query, key, changed, layout)
+    changed[length : 2 * length] += change
+    after = KERNELS[name](query, key, changed, layout, pattern)
     same = (before - after).abs().amax((1, 2)) == 0
-    assert same.tolist() == [True] * 4 + [False] * 4 + [True] * 3
+    assert same.tolist() == [True] * length + [False] * length + [True] * 3
 
 
 @pytest.mark.parametrize("name", CPU)
-def test_dropout_drops_and_keeps_the_mean(name):
-    layout = Layout.from_lengths([16])
-    query, key, _ = tensors(16, 2, 4, torch.float32)
-    value = torch.ones(16, 2, 4)
+@pytest.mark.parametrize(("length", "pattern"), [(16, ALL), (130, Pattern(window=8))])
+def test_dropout_drops_and_keeps_the_mean(name, length, pattern):
+    layout = Layout.from_lengths([length])
+    query, key, _ = tensors(length, 2, 4, torch.float32)
+    value = torch.ones(length, 2, 4)
     torch.manual_seed(0)
     means = [
-        KERNELS[name](query, key, value, layout, dropout=0.25).mean().item() for _ in range(50)
+        KERNELS[name](query, key, value, layout, pattern, 0.25).mean().item() for _ in range(50)
     ]
-    assert torch.allclose(KERNELS[name](query, key, value, layout), value, atol=1e-6)
+    assert torch.allclose(KERNELS[name](query, key, value, layout, pattern), value, atol=1e-6)
     assert max(means) - min(means) > 0.01
     assert sum(means) / len(means) == pytest.approx(1.0, abs=0.05)
 

@@ -63,6 +63,19 @@ PUBLISHED = [
     ("xlm-roberta-base", "XLMRoberta", "ForMaskedLM", XLM, 278_295_186),
     ("xlm-roberta-large", "XLMRoberta", "Model", XLM | LARGE, 559_890_432),
     ("camembert-base", "Camembert", "ForMaskedLM", ROBERTA | {"vocab_size": 32_005}, 110_655_493),
+    ("answerdotai/ModernBERT-base", "ModernBert", "ForMaskedLM", {}, 149_655_232),
+    (
+        "answerdotai/ModernBERT-large",
+        "ModernBert",
+        "ForMaskedLM",
+        {
+            "hidden_size": 1024,
+            "intermediate_size": 2624,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+        },
+        395_881_664,
+    ),
     ("distilbert-base-uncased", "DistilBert", "ForMaskedLM", {}, 66_985_530),
     (
         "distilbert-base-uncased-finetuned-sst-2",

@@ -231,6 +231,42 @@ def test_values_that_cannot_be_built(given, says):
         Wide(**given)
 
 
+class Chosen(Config):
+    model_type = "chosen"
+    choices: ClassVar = {
+        "side": ("left", "right"),
+        "layer_types": ("a", "b"),
+        "by_kind": ("a", "b"),
+    }
+
+    num_hidden_layers: int = 2
+    side: str | None = None
+    layer_types: list[str] | None = None
+    by_kind: dict[str, dict[str, Any] | None] | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"side": "lft"}, "side says 'lft'; did you mean 'left'.*known: left, right"),
+        ({"layer_types": ["a", "c"]}, "layer_types says 'c'.*known: a, b"),
+        ({"layer_types": ["a"]}, "layer_types names 1 layers; num_hidden_layers is 2"),
+        ({"layer_types": ["a", 1]}, "layer_types is .*; it must be list.str. or null"),
+        ({"by_kind": {"c": {}}}, "by_kind says 'c'"),
+        ({"by_kind": {"a": 3}}, "by_kind is .*; it must be dict"),
+    ],
+)
+def test_words_that_a_field_does_not_know(given, says):
+    with pytest.raises(ConfigError, match=says):
+        Chosen(**given)
+
+
+def test_words_that_a_field_knows():
+    given = {"side": "right", "layer_types": ["b", "a"], "by_kind": {"a": {"x": [1]}, "b": None}}
+    assert given.items() <= Chosen(**given).to_dict().items()
+    assert Chosen().side is None
+
+
 def test_whole_numbers_are_rates_too():
     config = BertConfig(hidden_dropout_prob=0, classifier_dropout=0)
     assert isinstance(config.hidden_dropout_prob, float)

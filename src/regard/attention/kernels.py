@@ -13,7 +13,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regard.batch import Block, Group, Scattered
@@ -41,7 +41,10 @@ class Pattern:
     ) -> Bool[Tensor, "queries keys"]:
         """Return True where the query of a row may attend to the key of a column."""
         query_places = torch.arange(keys - queries, keys, device=device)
-        distance = query_places[:, None] - torch.arange(keys, device=device)
+        return self.reaches(query_places[:, None] - torch.arange(keys, device=device))
+
+    def reaches(self, distance: Int[Tensor, "*pairs"]) -> Bool[Tensor, "*pairs"]:
+        """Return True where a query may attend to the key that is `distance` tokens before it."""
         allowed = distance >= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
         return allowed if self.window is None else allowed & (distance.abs() <= self.window)
 
@@ -55,6 +58,9 @@ class Pattern:
 
 
 ALL = Pattern()
+#: Fewest queries that are scored together under a window; fewer would be more work to start than
+#: to do.
+BLOCK = 32
 Kernel = Callable[[Tensor, Tensor, Tensor, Scope, Pattern, float], Tensor]
 
 
@@ -88,6 +94,10 @@ def sdpa(
     for block in scope.blocks:
         # The fused causal mask lets the first query meet the first key, so it is for squares.
         square = block.queries == block.keys and block.bias is None
+        window = pattern.window
+        if square and window is not None and block.queries.length > 4 * max(window, BLOCK):
+            parts.append(_in_blocks(query, key, value, block.queries, pattern, dropout))
+            continue
         causal = square and pattern.causal and not pattern.limits(block.keys.length)
         mixed = F.scaled_dot_product_attention(
             block.queries.view(query).transpose(1, 2),
@@ -207,5 +217,45 @@ def _mask(block: Block, pattern: Pattern, query: Tensor) -> Tensor | None:
 
 def _per_head(packed: Tensor, where: Group | Scattered, heads: int) -> Tensor:
     """Return one block's keys or values as (count, heads, length, head_dim)."""
-    view = where.view(packed).transpose(1, 2)
-    return view if view.shape[1] == heads else view.repeat_interleave(heads // view.shape[1], 1)
+    return _shared(where.view(packed).transpose(1, 2), heads)
+
+
+def _shared(keys: Tensor, heads: int) -> Tensor:
+    """Return keys or values, whose heads are dimension 1, once for each of `heads` query heads."""
+    return keys if keys.shape[1] == heads else keys.repeat_interleave(heads // keys.shape[1], 1)
+
+
+def _in_blocks(
+    query: Tensor, key: Tensor, value: Tensor, group: Group, pattern: Pattern, dropout: float
+) -> Tensor:
+    """Return one group's mixed values, (tokens, heads, head_dim), under a window.
+
+    A block of queries is scored against the keys that its windows reach and no others (Beltagy et
+    al. 2020, section 3.1), so that time and memory grow with the length and not with its square.
+    """
+    window, length = pattern.window or 0, group.length
+    size, after = max(window, BLOCK), 0 if pattern.causal else window
+    extra = -length % size
+
+    def blocks(packed: Tensor, before: int, after: int) -> Tensor:
+        """Return (blocks, heads, tokens, head_dim), each block with so many of its neighbours."""
+        rows = F.pad(group.view(packed), (0, 0, 0, 0, before, extra + after))
+        return rows.unfold(1, before + size + after, size).transpose(-1, -2).flatten(0, 1)
+
+    place = torch.arange(-window, length + extra + after, device=query.device)
+    keys = place.unfold(0, window + size + after, size)[:, None]
+    queries = keys[..., window : window + size].transpose(1, 2)
+    # No token sees what was added at the ends. What was added sees itself: a softmax over nothing
+    # would be NaN.
+    real = ((keys >= 0) & (keys < length)) | (queries >= length)
+    allowed = (real & pattern.reaches(queries - keys)).repeat(group.count, 1, 1)
+    mixed = F.scaled_dot_product_attention(
+        blocks(query, 0, 0),
+        blocks(_shared(key, query.shape[1]), window, after),
+        blocks(_shared(value, query.shape[1]), window, after),
+        attn_mask=allowed[:, None],
+        dropout_p=dropout,
+        scale=pattern.scale,
+    )
+    whole = mixed.transpose(1, 2).reshape(group.count, length + extra, *query.shape[1:])
+    return whole[:, :length].flatten(0, 1)

@@ -45,6 +45,8 @@ EMBEDDED = {
         folder="",
         weights="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        tasks=("text-generation", "chat"),
+        size=98_362_432,
     ),
 }
 

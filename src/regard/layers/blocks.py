@@ -3,8 +3,10 @@
 There are two wirings. They differ in where the normalisation stands (Xiong et al. 2020, figure 1).
 """
 
+import math
 from collections.abc import Iterable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,7 +21,8 @@ class _Layer(nn.Module):
         attention: Maps (hidden, layout) to hidden.
         feed_forward: Maps hidden to hidden.
         norms: Normalisation that goes with attention and with the feed-forward.
-        dropout: Probability of dropping an element of either part's output in training.
+        dropout: Probability of dropping an element of either part's output in training, or one
+            for the attention's and one for the feed-forward's.
     """
 
     def __init__(
@@ -27,13 +30,14 @@ class _Layer(nn.Module):
         attention: nn.Module,
         feed_forward: nn.Module,
         norms: tuple[nn.Module, nn.Module],
-        dropout: float = 0.0,
+        dropout: float | tuple[float, float] = 0.0,
     ) -> None:
         super().__init__()
         self.attention = attention
         self.feed_forward = feed_forward
         self.attention_norm, self.feed_forward_norm = norms
-        self.dropout = nn.Dropout(dropout)
+        first, last = dropout if isinstance(dropout, tuple) else (dropout, dropout)
+        self.dropout, self.feed_forward_dropout = nn.Dropout(first), nn.Dropout(last)
 
 
 class PostNormLayer(_Layer):
@@ -44,7 +48,8 @@ class PostNormLayer(_Layer):
     ) -> Float[Tensor, "tokens width"]:
         """Run the layer over packed tokens."""
         hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, layout)))
-        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+        fed = self.feed_forward_dropout(self.feed_forward(hidden))
+        return self.feed_forward_norm(hidden + fed)
 
 
 class PreNormLayer(_Layer):
@@ -55,7 +60,8 @@ class PreNormLayer(_Layer):
     ) -> Float[Tensor, "tokens width"]:
         """Run the layer over packed tokens."""
         hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), layout))
-        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+        fed = self.feed_forward(self.feed_forward_norm(hidden))
+        return hidden + self.feed_forward_dropout(fed)
 
 
 class _DecoderLayer(_Layer):
@@ -92,7 +98,8 @@ class PostNormDecoderLayer(_DecoderLayer):
         hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, layout)))
         crossed = self.cross_attention(hidden, layout, memory)
         hidden = self.cross_attention_norm(hidden + self.dropout(crossed))
-        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+        fed = self.feed_forward_dropout(self.feed_forward(hidden))
+        return self.feed_forward_norm(hidden + fed)
 
 
 class PreNormDecoderLayer(_DecoderLayer):
@@ -105,7 +112,8 @@ class PreNormDecoderLayer(_DecoderLayer):
         hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), layout))
         crossed = self.cross_attention(self.cross_attention_norm(hidden), layout, memory)
         hidden = hidden + self.dropout(crossed)
-        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+        fed = self.feed_forward(self.feed_forward_norm(hidden))
+        return hidden + self.feed_forward_dropout(fed)
 
 
 class Stack(nn.Module):
@@ -131,3 +139,13 @@ class Stack(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, layout) if memory is None else layer(hidden, layout, memory)
         return hidden if self.norm is None else self.norm(hidden)
+
+    def shrink_residuals(self) -> None:
+        """Divide the weights of what adds to the residual stream, when they are new.
+
+        By the square root of how often something is added (Radford et al. 2019, section 2.3).
+        """
+        with torch.no_grad():
+            for name, weight in self.layers.named_parameters():
+                if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+                    weight.div_(math.sqrt(2 * len(self.layers)))

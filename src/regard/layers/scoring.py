@@ -15,6 +15,13 @@ def first_token(
     return layout.reduce(hidden, lambda tokens: tokens[:, 0])
 
 
+def mean_vector(
+    hidden: Float[Tensor, "tokens width"], layout: Layout
+) -> Float[Tensor, "rows width"]:
+    """Return the mean of each sequence's vectors, in the caller's order."""
+    return layout.reduce(hidden, lambda tokens: tokens.mean(1))
+
+
 class Pooler(nn.Module):
     """``tanh(dense(first token))`` (Devlin et al. 2019, section 3.2: the vector C).
 
@@ -82,9 +89,23 @@ class LanguageModelHead(nn.Module):
         self.dense = nn.Linear(width, inner)
         self.activation = activation(act)
         self.norm = nn.LayerNorm(inner, eps=eps)
-        self.decoder = nn.Linear(inner, vocabulary, device="meta" if tied else None)
-        self.decoder.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.decoder = word_scores(inner, vocabulary, tied=tied)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for each token."""
         return self.decoder(self.norm(self.activation(self.dense(hidden))))
+
+
+def word_scores(width: int, vocabulary: int, *, tied: bool, bias: bool = True) -> nn.Linear:
+    """Return the map from a token's vector to a score for each word.
+
+    Args:
+        width: Size of the vectors.
+        vocabulary: Number of words.
+        tied: Whether the model sets the matrix, so that the map never needs one of its own.
+        bias: Whether each word has a bias, at first zero.
+    """
+    scores = nn.Linear(width, vocabulary, bias=bias, device="meta" if tied else None)
+    if bias:
+        scores.bias = nn.Parameter(torch.zeros(vocabulary))
+    return scores

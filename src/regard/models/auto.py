@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, str] = {
     "gpt2": "regard.models.gpt2",
     "llama": "regard.models.llama",
     "mistral": "regard.models.mistral",
+    "modernbert": "regard.models.modernbert",
     "qwen2": "regard.models.qwen2",
     "qwen3": "regard.models.qwen3",
     "roberta": "regard.models.roberta",

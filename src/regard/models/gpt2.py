@@ -4,12 +4,10 @@ Word and position vectors, summed; a stack of pre-norm layers in which every tok
 came before it; a last normalisation. Serves DistilGPT-2 and DialoGPT.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -126,10 +124,7 @@ class GPT2Model(GPT2PreTrainedModel, decoder.DecoderModel):
         norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.decoder = Stack((_layer(config, number) for number in range(layers)), norm)
         self.post_init()
-        with torch.no_grad():  # what adds to the residual stream starts smaller (section 2.3)
-            for name, weight in self.decoder.named_parameters():
-                if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
-                    weight.div_(math.sqrt(2 * layers))
+        self.decoder.shrink_residuals()
 
 
 def _layer(config: GPT2Config, number: int) -> PreNormLayer:

@@ -64,7 +64,7 @@ class EncoderHead(TextModel):
         """Return the map from a text's vector to scores."""
         return nn.Linear(config.hidden_size, classes)
 
-    def build_predictions(self, config: Any) -> LanguageModelHead:
+    def build_predictions(self, config: Any) -> nn.Module:
         """Return the map from tokens to words."""
         return language_model_head(config, config.hidden_act)
 
@@ -266,7 +266,8 @@ class WordScores(LabelledHead):
 
     def get_output_embeddings(self) -> nn.Linear:
         """Return the map from hidden vectors to the vocabulary."""
-        return self.predictions.decoder
+        scores = self.predictions
+        return scores if isinstance(scores, nn.Linear) else cast("nn.Linear", scores.decoder)
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for each packed token."""
@@ -319,7 +320,7 @@ class PreTraining(EncoderHead):
 
     def get_output_embeddings(self) -> nn.Linear:
         """Return the map from hidden vectors to the vocabulary."""
-        return self.predictions.decoder
+        return cast("nn.Linear", self.predictions.decoder)
 
     def logits(
         self, batch: TokenBatch

@@ -1,6 +1,8 @@
 """Qwen2 (Yang et al. 2024, section 2.2): a Llama with biases on queries, keys and values."""
 
-from regard.errors import ConfigError
+from collections.abc import Mapping
+from typing import ClassVar
+
 from regard.models import llama
 from regard.models.family import Family
 
@@ -10,6 +12,9 @@ class Qwen2Config(llama.LlamaConfig):
 
     model_type = "qwen2"
     query_bias = True
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "layer_types": ("full_attention", "sliding_attention")
+    }
 
     vocab_size: int = 151936
     intermediate_size: int = 22016
@@ -21,17 +26,6 @@ class Qwen2Config(llama.LlamaConfig):
     layer_types: list[str] | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
-
-    def check(self) -> None:
-        """Also refuse kinds of layers that there are not, or that do not fit their number."""
-        super().check()
-        kinds = ("full_attention", "sliding_attention")
-        types = self.layer_types or [kinds[0]] * self.num_hidden_layers
-        if len(types) != self.num_hidden_layers or {*types} - {*kinds}:
-            raise ConfigError(
-                f"layer_types is {self.layer_types}; it must name {' or '.join(kinds)} for each "
-                f"of {self.num_hidden_layers} layers"
-            )
 
     def window(self, layer: int) -> int | None:
         """Return how many tokens back a layer sees, or None for all."""
