@@ -74,9 +74,11 @@ class MarianTokenizer(Tokenizer):
         """Load a tokenizer from the files of a checkpoint; see `from_pretrained`."""
         check_names(f"{cls.__name__}.from_pretrained", overrides, cls.setting_names)
         config = files.read_config(folder, overrides)
-        paths = [folder.path(name) for name in (_SOURCE, _TARGET, _NUMBERS)]
+        for name in (_SOURCE, _TARGET, _NUMBERS):
+            folder.path(name)  # an error if it is not there
+        names = (_SOURCE, _TARGET, _NUMBERS, _TARGET_NUMBERS)
         self = cls.__new__(cls)
-        self._read([*paths, folder.find(_TARGET_NUMBERS)], config, folder.name, folder)
+        self._read([*map(folder.find_path, names)], config, folder.name, folder)
         return self
 
     @classmethod
