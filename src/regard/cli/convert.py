@@ -19,7 +19,9 @@ if typing.TYPE_CHECKING:
     from regard.config import Config
     from regard.models.model import PreTrainedModel
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, a GGUF file, or a name on the Hub.")]
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="A folder, a GGUF file, or a name on the Hub.")
+]
 Target = Annotated[
     Path | None, typer.Argument(metavar="DEST", help="The folder to make.", show_default=False)
 ]
