@@ -44,11 +44,11 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "max_window_layers": (0, 2**31),
     "local_attention": (0, 2**31),
     "global_attn_every_n_layers": (1, 1_000),
-    "rope_theta": (1.01, 1e12),
+    **dict.fromkeys(("rope_theta", "global_rope_theta", "local_rope_theta"), (1.01, 1e12)),
     "initializer_range": (0, 100),
     "num_labels": (0, 2**20),
     **dict.fromkeys(("layer_norm_eps", "rms_norm_eps", "norm_eps"), (0, 1)),
-    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), (0, 2**31)),
+    **{f"{name}_token_id": (0, 2**31) for name in ("pad", "bos", "eos", "cls", "sep")},
     **dict.fromkeys(RATES, (0, 1)),
 }
 
