@@ -231,7 +231,7 @@ def test_anything_changed_at_random(model_type, scratch, data):
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(data=st.data())
 @pytest.mark.parametrize(("model_type", "task"), every_task())
 def test_anything_changed_at_random_in_every_head(model_type, task, scratch, data):
