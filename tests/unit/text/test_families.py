@@ -95,7 +95,8 @@ def test_auto_needs_a_known_family_or_tokenizer_json(vocab_file: Path):
 
 
 @pytest.mark.parametrize("fast", ["", "Fast"])
-@pytest.mark.parametrize("name", CLASSES)
+# mBART's need languages, which this file has not: see test_seq2seq.
+@pytest.mark.parametrize("name", [name for name in CLASSES if not name.startswith("MBart")])
 def test_a_folder_names_its_class(vocab_file: Path, tmp_path: Path, name: str, fast: str):
     folder = tmp_path / "saved"
     BertTokenizer(vocab_file).save_pretrained(folder)
