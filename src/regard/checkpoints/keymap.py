@@ -85,18 +85,20 @@ def disk_places(model: nn.Module, names: Iterable[str]) -> dict[str, Place]:
     """Map each of `names` (tensors of `model`) to its place on disk.
 
     A module with a `keys` table rules over the tensors inside it, so a model that holds another
-    (a head over its base, two towers side by side) needs no table for what it holds.
+    (a head over its base, two towers side by side) needs no table for what it holds. The tables
+    around such a module say where it lies, if not under its own name: ``""`` is beside them.
     """
     modules = cast("list[tuple[str, nn.Module]]", [*model.named_modules()])
     tables = {path: _sorted(module) for path, module in modules if _has_keys(module)}
     inner_first = sorted(tables, key=len, reverse=True)
-    found: dict[str, Place] = {}
-    for name in names:
+
+    def find(name: str) -> Place:
         path = next((p for p in inner_first if not p or name.startswith(f"{p}.")), "")
-        inner = name.removeprefix(f"{path}.") if path else name
-        place = _place(inner, tables.get(path, ()))
-        found[name] = replace(place, name=f"{path}.{place.name}") if path else place
-    return found
+        place = _place(name.removeprefix(f"{path}.") if path else name, tables.get(path, ()))
+        around = find(path).name if path else ""
+        return replace(place, name=".".join(filter(None, (around, place.name))))
+
+    return {name: find(name) for name in names}
 
 
 def _has_keys(module: nn.Module) -> bool:
