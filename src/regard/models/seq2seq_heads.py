@@ -1,12 +1,14 @@
 """The task heads over an encoder-decoder, each written once for all families."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import TokenBatch
+from regard.checkpoints.keymap import KeyTable
+from regard.layers.scoring import Classifier
 from regard.models.encoder import TextModel
 from regard.models.losses import IGNORED, both_labels, sequence_loss, span_loss, token_loss
 from regard.models.model import without_memory
@@ -126,14 +128,14 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
 class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
     """Labels for each text, from the decoder's vector at its end token (Lewis et al. 2020, 3.1)."""
 
+    keys: ClassVar[KeyTable] = {"classification_head.output": "classification_head.out_proj"}
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.classification_head = self.build_classifier(config)
+        rate = config.classifier_dropout
+        self.dropout = nn.Dropout(rate)
+        self.classification_head = Classifier(config.hidden_size, config.num_labels, "tanh", rate)
         self.post_init()
-
-    def build_classifier(self, config: Any) -> nn.Module:
-        """Return the map from a text's vector to scores."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it classifies")
 
     def output(
         self, run: Decoded, source: Side, labels: Tensor | None
@@ -141,7 +143,7 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
         """Return `logits` and their `sequence_loss`."""
         ends = self._ends(source)
         hidden = run.layout.pad(run.hidden)[torch.arange(len(ends), device=ends.device), ends]
-        logits = self.classification_head(hidden)
+        logits = self.classification_head(self.dropout(hidden))
         loss = None if labels is None else sequence_loss(logits, labels, self.config)
         return Seq2SeqSequenceClassifierOutput(loss=loss, logits=logits, **run.seen)
 
