@@ -114,12 +114,16 @@ class Stack(nn.Module):
     Args:
         layers: Modules that map (hidden, layout) to hidden, or (hidden, layout, memory).
         norm: Applied to the last layer's output, if given.
+        dropout: Probability of dropping an element of the result in training.
     """
 
-    def __init__(self, layers: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
+    def __init__(
+        self, layers: Iterable[nn.Module], norm: nn.Module | None = None, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm = norm
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self,
@@ -130,4 +134,4 @@ class Stack(nn.Module):
         """Run every layer over packed tokens."""
         for layer in self.layers:
             hidden = layer(hidden, layout) if memory is None else layer(hidden, layout, memory)
-        return hidden if self.norm is None else self.norm(hidden)
+        return self.dropout(hidden if self.norm is None else self.norm(hidden))

@@ -4,7 +4,7 @@ The encoder reads the source; the decoder reads the target so far, each token wh
 and attends to what the encoder made of the source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attention import Memory
+from regard.attention.relative import RelativeBias
 from regard.batch import Crossing, Layout, TokenBatch
 from regard.config import Config
 from regard.layers.blocks import Stack
 from regard.layers.embeddings import Embeddings
-from regard.models.encoder import TextModel
+from regard.models.encoder import TextBase, TextModel
 from regard.models.losses import IGNORED
 from regard.outputs import ModelOutput, Seq2SeqModelOutput
 
@@ -34,18 +35,25 @@ class TextStack(nn.Module):
     Args:
         embeddings: Maps a packed batch to its first hidden vectors.
         stack: The layers; those of a decoder also take a memory.
+        bias: What all layers add to the scores of a sequence with itself, if anything.
     """
 
-    def __init__(self, embeddings: Embeddings, stack: Stack) -> None:
+    def __init__(
+        self, embeddings: Embeddings, stack: Stack, bias: RelativeBias | None = None
+    ) -> None:
         super().__init__()
         self.embeddings = embeddings
         self.stack = stack
+        self.bias = bias
 
     def forward(
         self, batch: TokenBatch, memory: Memory | None = None
     ) -> Float[Tensor, "tokens width"]:
         """Return the last hidden vectors of a packed batch."""
-        return self.stack(self.embeddings(batch), batch.layout, memory)
+        layout = batch.layout
+        if self.bias is not None:
+            layout = replace(layout, bias=self.bias(layout))
+        return self.stack(self.embeddings(batch), layout, memory)
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,23 @@ class Seq2SeqModel(TextModel):
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Replace the word embeddings of both sides."""
         self.encoder.embeddings.words = self.decoder.embeddings.words = embeddings
+
+
+class Seq2SeqEncoder(TextBase):
+    """The encoder of an encoder-decoder by itself."""
+
+    optional: ClassVar[tuple[str, ...]] = ("decoder",)
+
+    encoder: TextStack
+
+    @property
+    def embeddings(self) -> Embeddings:  # pyright: ignore[reportIncompatibleVariableOverride] - lie where the encoder has them
+        """The encoder's embeddings."""
+        return self.encoder.embeddings
+
+    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch."""
+        return self.encoder(batch)
 
 
 def _given(outputs: Any, mask: Tensor | None) -> tuple[Tensor, Layout, dict[str, Any]]:
