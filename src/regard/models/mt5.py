@@ -1,6 +1,6 @@
 """mT5 (Xue et al. 2021, https://arxiv.org/abs/2010.11934, section 3.2): T5 v1.1, multilingual."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from regard.models import t5
 from regard.models.family import Family
@@ -25,7 +25,7 @@ class MT5PreTrainedModel(t5.T5PreTrainedModel):
 
     config_class = MT5Config
 
-    def build_base(self, config: t5.T5Config) -> "MT5Model":
+    def build_base(self, config: t5.T5Config, pooled: bool = False) -> Any:
         """Return the `MT5Model` that a head sits on."""
         return MT5Model(config)
 
@@ -49,7 +49,7 @@ class MT5ForSequenceClassification(MT5PreTrainedModel, t5.T5ForSequenceClassific
 class MT5ForTokenClassification(MT5PreTrainedModel, t5.T5ForTokenClassification):
     """mT5's encoder that labels tokens."""
 
-    def build_base(self, config: t5.T5Config, pooled: bool) -> MT5EncoderModel:
+    def build_base(self, config: t5.T5Config, pooled: bool = False) -> MT5EncoderModel:
         """Return the `MT5EncoderModel` that this head sits on."""
         return MT5EncoderModel(config)
 

@@ -87,7 +87,13 @@ class LabelledSeq2SeqHead(Seq2SeqHead):
 
 
 class ConditionalGeneration(LabelledSeq2SeqHead):
-    """Which token comes next in the target; `labels` (batch, length) are the target itself."""
+    """Which token comes next in the target; `labels` (batch, length) are the target itself.
+
+    Attributes:
+        scale: Factor of the vectors that are scored.
+    """
+
+    scale: float = 1.0
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -101,7 +107,7 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
 
     def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for what follows each token of the target."""
-        return self.lm_head(hidden)
+        return self.lm_head(hidden if self.scale == 1.0 else hidden * self.scale)
 
     def logits(self, source: TokenBatch, target: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
         """Return the scores of packed targets, one row per token."""

@@ -1,16 +1,15 @@
 """T5 (Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.1): text in, text out.
 
-Pre-norm layers without biases; for positions a number per head and distance, which all layers of
-a side share. In T5 v1.1 and Flan-T5 feed-forwards are gated, and output words not the input words.
+Pre-norm layers without biases; for positions, a number per head and distance that the layers of a
+side share. T5 v1.1 and Flan-T5 have gated feed-forwards, and output words of their own.
 """
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from regard.attention.attention import Attention, Heads
 from regard.attention.kernels import Pattern
@@ -58,7 +57,7 @@ class T5Config(seq2seq.Seq2SeqConfig):
     initializer_factor: float = 1.0
     feed_forward_proj: str = "relu"
     is_gated_act: bool | None = None
-    dense_act_fn: str | None = None
+    dense_act_fn: str = ""
     scale_decoder_outputs: bool | None = None
     pad_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 1
@@ -99,29 +98,28 @@ class T5PreTrainedModel(PreTrainedModel):
     config_class = T5Config
     base_model_prefix = "transformer"
 
-    config: T5Config
-
-    def build_base(self, config: T5Config) -> "T5Model":
+    def build_base(self, config: T5Config, pooled: bool = False) -> Any:
         """Return the `T5Model` that a head sits on."""
         return T5Model(config)
 
     def init_module(self, module: nn.Module) -> None:
         """Fill one module as the authors' code does: each map by the size of what it reads."""
         super().init_module(module)
-        factor, width = self.config.initializer_factor, self.config.hidden_size
+        config = cast("T5Config", self.config)
+        factor, width = config.initializer_factor, config.hidden_size
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=factor * module.in_features**-0.5)
         elif isinstance(module, nn.Embedding):
             size = width if isinstance(module, RelativeBias) else 1
             nn.init.normal_(module.weight, std=factor * size**-0.5)
 
-    def finish(self) -> None:
+    def finish(self, head_dim: int) -> None:
         """End the constructor of a base; queries start smaller, for scores are not divided."""
         self.post_init()
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 if name.endswith("attention.query.weight"):
-                    weight.div_(self.config.head_dim**0.5)
+                    weight.div_(head_dim**0.5)
 
 
 class T5Model(T5PreTrainedModel, seq2seq.Seq2SeqModel):
@@ -134,7 +132,7 @@ class T5Model(T5PreTrainedModel, seq2seq.Seq2SeqModel):
         words = nn.Embedding(config.vocab_size, config.hidden_size)
         self.encoder = _side(config, words)
         self.decoder = _side(config, words, causal=True)
-        self.finish()
+        self.finish(config.head_dim)
 
 
 class T5EncoderModel(T5PreTrainedModel, seq2seq.Seq2SeqEncoder):
@@ -145,7 +143,7 @@ class T5EncoderModel(T5PreTrainedModel, seq2seq.Seq2SeqEncoder):
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.encoder = _side(config, nn.Embedding(config.vocab_size, config.hidden_size))
-        self.finish()
+        self.finish(config.head_dim)
 
 
 class _FeedForward(FeedForward):
@@ -193,10 +191,6 @@ class T5ForConditionalGeneration(T5PreTrainedModel, seq2seq_heads.ConditionalGen
         super().__init__(config)
         self.scale = config.hidden_size**-0.5 if config.scale_decoder_outputs else 1.0
 
-    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
-        """Return one score per word for what follows each token of the target."""
-        return super().score(hidden * self.scale)
-
 
 class T5ForSequenceClassification(T5PreTrainedModel, seq2seq_heads.Seq2SeqSequenceClassification):
     """T5 that labels, or rates, whole texts."""
@@ -205,7 +199,7 @@ class T5ForSequenceClassification(T5PreTrainedModel, seq2seq_heads.Seq2SeqSequen
 class T5ForTokenClassification(T5PreTrainedModel, heads.TokenClassification):
     """T5's encoder that labels tokens."""
 
-    def build_base(self, config: T5Config, pooled: bool) -> T5EncoderModel:
+    def build_base(self, config: T5Config, pooled: bool = False) -> T5EncoderModel:
         """Return the `T5EncoderModel` that this head sits on."""
         return T5EncoderModel(config)
 
