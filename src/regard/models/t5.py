@@ -106,12 +106,10 @@ class T5PreTrainedModel(PreTrainedModel):
         """Fill one module as the authors' code does: each map by the size of what it reads."""
         super().init_module(module)
         config = cast("T5Config", self.config)
-        factor, width = config.initializer_factor, config.hidden_size
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=factor * module.in_features**-0.5)
-        elif isinstance(module, nn.Embedding):
-            size = width if isinstance(module, RelativeBias) else 1
-            nn.init.normal_(module.weight, std=factor * size**-0.5)
+        if isinstance(module, nn.Linear | nn.Embedding):
+            size = module.in_features if isinstance(module, nn.Linear) else 1
+            size = config.hidden_size if isinstance(module, RelativeBias) else size
+            nn.init.normal_(module.weight, std=config.initializer_factor * size**-0.5)
 
     def finish(self, head_dim: int) -> None:
         """End the constructor of a base; queries start smaller, for scores are not divided."""
@@ -155,9 +153,8 @@ class _GatedFeedForward(GatedFeedForward):
 
 
 def _side(config: T5Config, words: nn.Embedding, *, causal: bool = False) -> seq2seq.TextStack:
-    rate, count = config.hidden_dropout_prob, config.num_hidden_layers
-    if causal and config.num_decoder_layers is not None:
-        count = config.num_decoder_layers
+    rate, own = config.hidden_dropout_prob, config.num_decoder_layers
+    count = own if causal and own is not None else config.num_hidden_layers
     buckets = config.relative_attention_num_buckets, config.relative_attention_max_distance
     norm = RMSNorm(config.hidden_size, config.layer_norm_eps)
     return seq2seq.TextStack(
