@@ -33,6 +33,13 @@ from regard.models.auto import (
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
 )
 from regard.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
+from regard.models.bart import BartConfig as BartConfig
+from regard.models.bart import BartForCausalLM as BartForCausalLM
+from regard.models.bart import BartForConditionalGeneration as BartForConditionalGeneration
+from regard.models.bart import BartForQuestionAnswering as BartForQuestionAnswering
+from regard.models.bart import BartForSequenceClassification as BartForSequenceClassification
+from regard.models.bart import BartModel as BartModel
+from regard.models.bart import BartPreTrainedModel as BartPreTrainedModel
 from regard.models.bert import BertConfig as BertConfig
 from regard.models.bert import BertForMaskedLM as BertForMaskedLM
 from regard.models.bert import BertForMultipleChoice as BertForMultipleChoice
@@ -101,6 +108,18 @@ from regard.models.llama import LlamaForSequenceClassification as LlamaForSequen
 from regard.models.llama import LlamaForTokenClassification as LlamaForTokenClassification
 from regard.models.llama import LlamaModel as LlamaModel
 from regard.models.llama import LlamaPreTrainedModel as LlamaPreTrainedModel
+from regard.models.marian import MarianConfig as MarianConfig
+from regard.models.marian import MarianForCausalLM as MarianForCausalLM
+from regard.models.marian import MarianModel as MarianModel
+from regard.models.marian import MarianMTModel as MarianMTModel
+from regard.models.marian import MarianPreTrainedModel as MarianPreTrainedModel
+from regard.models.mbart import MBartConfig as MBartConfig
+from regard.models.mbart import MBartForCausalLM as MBartForCausalLM
+from regard.models.mbart import MBartForConditionalGeneration as MBartForConditionalGeneration
+from regard.models.mbart import MBartForQuestionAnswering as MBartForQuestionAnswering
+from regard.models.mbart import MBartForSequenceClassification as MBartForSequenceClassification
+from regard.models.mbart import MBartModel as MBartModel
+from regard.models.mbart import MBartPreTrainedModel as MBartPreTrainedModel
 from regard.models.mistral import MistralConfig as MistralConfig
 from regard.models.mistral import MistralForCausalLM as MistralForCausalLM
 from regard.models.mistral import MistralForQuestionAnswering as MistralForQuestionAnswering

@@ -23,6 +23,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "vocab_size": (1, 2**31),
     "hidden_size": (1, 2**20),
     "num_hidden_layers": (0, 1_000),
+    "num_decoder_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
     "intermediate_size": (1, 2**24),
     "max_position_embeddings": (1, 2**31),
@@ -31,6 +32,9 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "initializer_range": (0, 100),
     "hidden_dropout_prob": (0, 1),
     "attention_probs_dropout_prob": (0, 1),
+    "activation_dropout": (0, 1),
+    "encoder_layerdrop": (0, 1),
+    "decoder_layerdrop": (0, 1),
     "classifier_dropout": (0, 1),
     "embedding_size": (1, 2**20),
     "num_labels": (0, 2**20),
@@ -63,6 +67,8 @@ class Config:
 
     #: Fields of the family that config.json leaves out while they have their defaults.
     unsaid: ClassVar[tuple[str, ...]] = ()
+    #: How many labels a head has while nothing says so.
+    usual_labels: ClassVar[int] = 2
 
     architectures: list[str] | None = None
     dtype: str | None = None
@@ -181,7 +187,7 @@ class Config:
             unset = value is None and usual.get(name, value) is None
             if name != "extra" and not plain and not unset:
                 values[on_disk.get(name, name)] = value
-        if self.id2label == _generic_labels(2):
+        if self.id2label == _generic_labels(2) and self.usual_labels == 2:
             del values["id2label"], values["label2id"]
         return values
 
@@ -248,7 +254,7 @@ class Config:
                 raise ConfigError("label2id gives two labels the same number")
             self.id2label = _checked_labels(numbered, "label2id")
         if self.id2label is None:
-            count = 2 if count is None else count
+            count = self.usual_labels if count is None else count
             _check_type("num_labels", count, int)
             _check_limits("num_labels", count)
             self.id2label = _generic_labels(count)

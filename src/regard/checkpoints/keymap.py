@@ -26,12 +26,19 @@ class Place:
         transposed: Whether matrices lie there as (in, out), as GPT-2's do.
         part: Which of the equal parts of the tensor there it is, along the outputs.
         parts: How many parts that tensor has.
+        otherwise: Name of a tensor to read where a file has none of that name.
     """
 
     name: str
     transposed: bool = False
     part: int = 0
     parts: int = 1
+    otherwise: str | None = None
+
+    def within(self, before: str, after: str) -> "Place":
+        """Return this place with names that also have what stands before and after them."""
+        other = None if self.otherwise is None else f"{before}{self.otherwise}{after}"
+        return replace(self, name=f"{before}{self.name}{after}", otherwise=other)
 
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of this tensor in one that is stored with that shape."""
@@ -65,7 +72,8 @@ _LEGACY = (
 
 #: Buffers that old files hold and no model needs: they are recomputed.
 _BUFFERS = re.compile(
-    r"(^|\.)(embeddings\.(position_ids|token_type_ids)|attn\.(masked_)?bias|rotary_emb\.inv_freq)$"
+    r"(^|\.)(embeddings\.(position_ids|token_type_ids)|attn\.(masked_)?bias|rotary_emb\.inv_freq"
+    r"|(en|de)coder\.(version|embed_positions\.weight))$"
 )
 
 
@@ -96,7 +104,7 @@ def disk_places(model: nn.Module, names: Iterable[str]) -> dict[str, Place]:
         path = next((p for p in inner_first if not p or name.startswith(f"{p}.")), "")
         place = _place(name.removeprefix(f"{path}.") if path else name, tables.get(path, ()))
         around = find(path).name if path else ""
-        return replace(place, name=".".join(filter(None, (around, place.name))))
+        return place.within(f"{around}." if around and place.name else around, "")
 
     return {name: find(name) for name in names}
 
@@ -115,7 +123,8 @@ def _place(name: str, table: tuple[tuple[str, str | Place], ...]) -> Place:
         match = _pattern(memory).match(name)
         if match:
             place = Place(disk) if isinstance(disk, str) else disk
-            return replace(place, name=place.name.format(*match.groups()) + name[match.end() :])
+            numbered = replace(place, name=place.name.format(*match.groups()))
+            return numbered.within("", name[match.end() :])
     return Place(name)
 
 

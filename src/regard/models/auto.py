@@ -13,6 +13,7 @@ from regard.models.model import PreTrainedModel
 
 #: ``model_type`` -> the module that ends with its `Family`. A new family adds its line here.
 FAMILIES: Mapping[str, str] = {
+    "bart": "regard.models.bart",
     "bert": "regard.models.bert",
     "camembert": "regard.models.camembert",
     "deit": "regard.models.deit",
@@ -20,6 +21,8 @@ FAMILIES: Mapping[str, str] = {
     "electra": "regard.models.electra",
     "gpt2": "regard.models.gpt2",
     "llama": "regard.models.llama",
+    "marian": "regard.models.marian",
+    "mbart": "regard.models.mbart",
     "mistral": "regard.models.mistral",
     "mt5": "regard.models.mt5",
     "qwen2": "regard.models.qwen2",

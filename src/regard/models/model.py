@@ -78,7 +78,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         base_model_prefix: Attribute under which a model with a head holds its base model.
         keys: Names on disk of the tensors that this class itself adds, see `checkpoints.keymap`.
         aliases: Second names on disk, which count where they differ: second name -> first name.
-        optional: Modules of a base model that a file may lack, or hold in vain.
+        optional: Modules of a base model, or buffers, that a file may lack, or hold in vain.
         is_base: Whether this is a family's base model, all of whose weights a file must have.
     """
 
@@ -195,10 +195,13 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """Initialise what is new and tie what is tied; the last line of every constructor."""
         self.tie_weights()
         output = self.get_output_embeddings() if self.config.tie_word_embeddings else None
+        seen = set[nn.Parameter]()
         for module in self.modules():
             # A base inside has done so already, by its own rules; a tied output is its embeddings;
             # what has no memory yet is filled when the checkpoint is read.
             done = getattr(module, "_initialised", False) or module is output
+            own = {*module.parameters(recurse=False)}
+            done, seen = done or (own and own <= seen), seen | own
             if not done and not any(p.is_meta for p in module.parameters(recurse=False)):
                 self.init_module(module)
             module._initialised = True  # pyright: ignore[reportArgumentType] - a mark, no submodule
@@ -323,7 +326,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             prefix=self.base_model_prefix,
             # A model of your own, with no family's base inside, is all base: nothing may lack.
             base_paths=tuple(path for path, _ in bases) or ("",),
-            optional=tuple({name for _, module in bases for name in module.optional}),
+            optional=tuple({name for _, module in models for name in module.optional}),
             aliases={old: new for _, module in models for old, new in module.aliases.items()},
         )
 

@@ -14,9 +14,9 @@ from torch import nn
 from regard.attention.attention import Attention, Heads
 from regard.attention.kernels import Pattern
 from regard.attention.relative import RelativeBias
-from regard.checkpoints.keymap import KeyTable
+from regard.checkpoints.keymap import KeyTable, Place
 from regard.layers.blocks import PreNormDecoderLayer, PreNormLayer, Stack
-from regard.layers.embeddings import Embeddings
+from regard.layers.embeddings import Embeddings, twin
 from regard.layers.feed_forward import FeedForward, GatedFeedForward
 from regard.layers.norms import RMSNorm
 from regard.models import heads, seq2seq, seq2seq_heads
@@ -73,12 +73,12 @@ class T5Config(seq2seq.Seq2SeqConfig):
             self.scale_decoder_outputs = self.tie_word_embeddings
 
 
-def _keys(side: str, feed_forward: int) -> dict[str, str]:
+def _keys(side: str, feed_forward: int) -> dict[str, str | Place]:
     layer, block = f"{side}.stack.layers.{{}}", f"{side}.block.{{}}.layer"
     kinds = {"attention": "0.SelfAttention", "cross_attention": "1.EncDecAttention"}
     maps = {"query": "q", "key": "k", "value": "v", "output": "o"}
     return {
-        f"{side}.embeddings.words": "shared",
+        f"{side}.embeddings.words": Place(f"{side}.embed_tokens", otherwise="shared"),
         f"{side}.bias": f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias",
         **{f"{layer}.{k}.{m}": f"{block}.{kinds[k]}.{maps[m]}" for k in kinds for m in maps},
         f"{layer}.attention_norm": f"{block}.0.layer_norm",
@@ -127,9 +127,9 @@ class T5Model(T5PreTrainedModel, seq2seq.Seq2SeqModel):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        words = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.encoder = _side(config, words)
-        self.decoder = _side(config, words, causal=True)
+        self.shared = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.encoder = _side(config, twin(self.shared))
+        self.decoder = _side(config, twin(self.shared), causal=True)
         self.finish(config.head_dim)
 
 
@@ -140,7 +140,8 @@ class T5EncoderModel(T5PreTrainedModel, seq2seq.Seq2SeqEncoder):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        self.encoder = _side(config, nn.Embedding(config.vocab_size, config.hidden_size))
+        self.shared = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.encoder = _side(config, twin(self.shared))
         self.finish(config.head_dim)
 
 
