@@ -70,10 +70,12 @@ _LEGACY = (
     (re.compile(r"(norm\w*)\.beta$", re.IGNORECASE), r"\1.bias"),
 )
 
-#: Buffers that old files hold and no model needs: they are recomputed.
+#: What old files hold and no model needs: buffers, which are recomputed, and a bias of T5's
+#: cross-attention, which was made and never read.
 _BUFFERS = re.compile(
     r"(^|\.)(embeddings\.(position_ids|token_type_ids)|attn\.(masked_)?bias|rotary_emb\.inv_freq"
-    r"|(en|de)coder\.(version|embed_positions\.weight))$"
+    r"|(en|de)coder\.(version|embed_positions\.weight)"
+    r"|EncDecAttention\.relative_attention_bias\.weight)$"
 )
 
 

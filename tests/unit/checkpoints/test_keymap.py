@@ -102,6 +102,7 @@ def test_every_tensor_has_its_own_name():
         ("submodule.a", "submodule.a"),
         ("bert.embeddings.position_ids", None),
         ("embeddings.token_type_ids", None),
+        ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", None),
         ("module.embeddings.position_ids", None),
         ("my_embeddings.position_ids", "my_embeddings.position_ids"),
         ("embeddings.position_ids.weight", "embeddings.position_ids.weight"),
