@@ -43,7 +43,7 @@ class TestBart(Seq2SeqParity):
     configs: ClassVar = {
         "small": SMALL,
         "scaled, relu": SMALL | {"scale_embedding": True, "activation_function": "relu"},
-        "one layer, untied, two labels": {
+        "one layer, untied": {
             "d_model": 24,
             "encoder_layers": 1,
             "decoder_layers": 1,

@@ -93,7 +93,7 @@ class Seq2SeqModel(TextModel):
 
     is_base: ClassVar[bool] = True
 
-    shared: nn.Embedding | None = None
+    shared: nn.Embedding | None
     encoder: TextStack
     decoder: TextStack
 
@@ -228,7 +228,7 @@ class Seq2SeqModel(TextModel):
                 "source and target have words of their own in this model; replace those of "
                 "encoder.embeddings and decoder.embeddings, each by itself"
             )
-        if self.shared is not None:
+        if self._modules.get("shared") is not None:
             self.shared = embeddings
         self.encoder.embeddings.words = self.decoder.embeddings.words = embeddings
 
