@@ -59,7 +59,7 @@ def assert_same_outputs(ours, theirs, mask):
 
 
 def assert_same_gradients(ours, theirs, idle=2):
-    """Compare the gradients of all parameters, of which some have none: a pooler that no loss reads."""
+    """Compare all gradients; so many may be `idle`, having none, such as a pooler no loss reads."""
     parameters = dict(ours.named_parameters())
     places = disk_places(ours, parameters)
     reference = dict(theirs.named_parameters(remove_duplicate=False))

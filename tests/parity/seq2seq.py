@@ -1,11 +1,14 @@
 """What the parity tests of encoder-decoder families share beside `Parity`."""
 
+import logging
+
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
 import regard
+from regard.errors import notices
 
 from .reference import BATCH, LENGTH, Parity, assert_close, assert_same_gradients, disturb
 
@@ -45,6 +48,16 @@ class Seq2SeqParity(Parity):
         super().pytest_generate_tests(metafunc)
         if "size" in metafunc.fixturenames:
             metafunc.parametrize("size", cls.sized)
+
+    @pytest.fixture
+    def told(self):
+        """Return a list to which every notice is added."""
+        lines = []
+        listener = logging.Handler()
+        listener.emit = lambda record: lines.append(record.getMessage())
+        notices.addHandler(listener)
+        yield lines
+        notices.removeHandler(listener)
 
     @property
     def generator(self):
@@ -154,7 +167,7 @@ class Seq2SeqParity(Parity):
         batch = self.inputs("Model", theirs.config, ragged=ragged)
         whole = ours(**batch, **SEEN)
         batch.pop("input_ids")
-        encoded = tuple(whole[name] for name in whole.keys() if name.startswith("encoder_"))
+        encoded = tuple(whole[name] for name in whole if name.startswith("encoder_"))
         batch["encoder_outputs"] = encoded
         assert torch.equal(ours(**batch).last_hidden_state, whole.last_hidden_state)
         self.assert_same_outputs(ours(**batch, **SEEN), theirs(**batch, **SEEN), batch)
