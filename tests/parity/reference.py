@@ -27,10 +27,14 @@ AUTO_NAMES = {
 
 
 def disturb(model):
-    """Make every parameter random: biases and norms too, which start at 0 and 1."""
+    """Make every parameter random: biases and norms too, which start at 0 and 1.
+
+    But for what is not trained, such as a table of sines.
+    """
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
 
 
 def assert_close(name, ours, theirs, mask=None):
@@ -55,7 +59,7 @@ def assert_same_outputs(ours, theirs, mask):
 
 
 def assert_same_gradients(ours, theirs, idle=2):
-    """Compare the gradients of all parameters; some have none, as a pooler that no loss reads."""
+    """Compare all gradients; so many may be `idle`, having none, such as a pooler no loss reads."""
     parameters = dict(ours.named_parameters())
     places = disk_places(ours, parameters)
     reference = dict(theirs.named_parameters(remove_duplicate=False))
@@ -87,7 +91,7 @@ class Parity:
         rates: Every field that is a dropout probability.
         configs: Fields of each configuration, by a name for it.
         published: Fields of a published model of the base, and its number of parameters.
-        unlearned: Names in files of base models of what is computed, not learned: ours lack them.
+        unlearned: Names in the reference's files of what is computed, not learned: ours lack them.
     """
 
     prefix: str
@@ -323,7 +327,7 @@ class Parity:
                 getattr(regard, f"{self.prefix}Config")(**options)
             )
         shapes = {name: tensor.shape for name, tensor in theirs.named_parameters()}
-        computed = [shapes.pop(name).numel() for name in self.unlearned]
+        computed = [shapes.pop(name).numel() for name in {*self.unlearned} & {*shapes}]
         assert theirs.num_parameters() - sum(computed) == count
         assert ours.num_parameters() == count
         parameters = dict(ours.named_parameters())

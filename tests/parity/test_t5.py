@@ -168,17 +168,21 @@ class TestT5(Seq2SeqParity):
         self.compare(ours, theirs, batch)
         assert ours.lm_head.weight is ours.get_input_embeddings().weight
 
-    @pytest.mark.parametrize("first", ["encoder.embed_tokens", "decoder.embed_tokens"])
-    def test_words_that_differ_from_the_shared_ones_are_the_sides_own(self, first, tmp_path):
-        self.both("Model", tmp_path, **self.small)
-        file = tmp_path / "model.safetensors"
-        save_file(
-            load_file(file) | {f"{first}.weight": torch.randn(61, 32)}, file, {"format": "pt"}
-        )
-        theirs = self.model_class(transformers, "Model").from_pretrained(tmp_path)
-        ours = self.model_class(regard, "Model").from_pretrained(tmp_path)
+    @pytest.mark.parametrize("side", ["encoder", "decoder"])
+    @pytest.mark.parametrize("which", ["Model", GENERATION])
+    def test_words_that_differ_from_the_shared_ones_are_the_sides_own(self, side, which, tmp_path):
+        self.both(which, tmp_path, **self.small)
+        file, words = tmp_path / "model.safetensors", f"{side}.embed_tokens.weight"
+        save_file(load_file(file) | {words: torch.randn(61, 32)}, file, {"format": "pt"})
+        theirs = self.model_class(transformers, which).from_pretrained(tmp_path)
+        ours = self.model_class(regard, which).from_pretrained(tmp_path)
         batch = self.inputs("Model", theirs.config, ragged=True)
-        self.assert_same_outputs(ours(**batch), theirs(**batch), batch)
+        expected = theirs(**batch)
+        self.assert_same_outputs(ours(**batch), expected, batch)
+        ours.save_pretrained(tmp_path)
+        for library in (transformers, regard):
+            again = self.model_class(library, which).from_pretrained(tmp_path)
+            self.assert_same_outputs(again(**batch), expected, batch)
 
     @pytest.mark.parametrize("base", ["Model", GENERATION, "ForSequenceClassification"])
     def test_the_encoder_of_a_whole_model(self, base, tmp_path, caplog):

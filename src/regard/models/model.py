@@ -155,7 +155,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             reshape_head=ignore_mismatched_sizes or relabelled,
         )
         if not load_weights(model, folder, model.anatomy(), request):
-            model.config.tie_word_embeddings = False
+            model.config.tie_word_embeddings = model._output_is_tied()
         if attn_implementation is not None:
             model.set_attn_implementation(attn_implementation)
         model.name_or_path = str(name)
@@ -227,6 +227,12 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         output = self.get_output_embeddings()
         if output is not None and self.config.tie_word_embeddings:
             output.weight = self.get_input_embeddings().weight
+
+    def _output_is_tied(self) -> bool:
+        """Whether the output embeddings, if any, are the matrix of input embeddings still."""
+        output = self.get_output_embeddings()
+        inputs = (each for each in self.modules() if isinstance(each, nn.Embedding))
+        return output is None or any(each.weight is output.weight for each in inputs)
 
     @property
     def base_model(self) -> nn.Module:
