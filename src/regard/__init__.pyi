@@ -34,6 +34,13 @@ from regard.models.auto import (
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
 )
 from regard.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
+from regard.models.bart import BartConfig as BartConfig
+from regard.models.bart import BartForCausalLM as BartForCausalLM
+from regard.models.bart import BartForConditionalGeneration as BartForConditionalGeneration
+from regard.models.bart import BartForQuestionAnswering as BartForQuestionAnswering
+from regard.models.bart import BartForSequenceClassification as BartForSequenceClassification
+from regard.models.bart import BartModel as BartModel
+from regard.models.bart import BartPreTrainedModel as BartPreTrainedModel
 from regard.models.bert import BertConfig as BertConfig
 from regard.models.bert import BertForMaskedLM as BertForMaskedLM
 from regard.models.bert import BertForMultipleChoice as BertForMultipleChoice
@@ -107,6 +114,18 @@ from regard.models.llama import LlamaForSequenceClassification as LlamaForSequen
 from regard.models.llama import LlamaForTokenClassification as LlamaForTokenClassification
 from regard.models.llama import LlamaModel as LlamaModel
 from regard.models.llama import LlamaPreTrainedModel as LlamaPreTrainedModel
+from regard.models.marian import MarianConfig as MarianConfig
+from regard.models.marian import MarianForCausalLM as MarianForCausalLM
+from regard.models.marian import MarianModel as MarianModel
+from regard.models.marian import MarianMTModel as MarianMTModel
+from regard.models.marian import MarianPreTrainedModel as MarianPreTrainedModel
+from regard.models.mbart import MBartConfig as MBartConfig
+from regard.models.mbart import MBartForCausalLM as MBartForCausalLM
+from regard.models.mbart import MBartForConditionalGeneration as MBartForConditionalGeneration
+from regard.models.mbart import MBartForQuestionAnswering as MBartForQuestionAnswering
+from regard.models.mbart import MBartForSequenceClassification as MBartForSequenceClassification
+from regard.models.mbart import MBartModel as MBartModel
+from regard.models.mbart import MBartPreTrainedModel as MBartPreTrainedModel
 from regard.models.mistral import MistralConfig as MistralConfig
 from regard.models.mistral import MistralForCausalLM as MistralForCausalLM
 from regard.models.mistral import MistralForQuestionAnswering as MistralForQuestionAnswering
@@ -131,6 +150,14 @@ from regard.models.modernbert import (
 )
 from regard.models.modernbert import ModernBertModel as ModernBertModel
 from regard.models.modernbert import ModernBertPreTrainedModel as ModernBertPreTrainedModel
+from regard.models.mt5 import MT5Config as MT5Config
+from regard.models.mt5 import MT5EncoderModel as MT5EncoderModel
+from regard.models.mt5 import MT5ForConditionalGeneration as MT5ForConditionalGeneration
+from regard.models.mt5 import MT5ForQuestionAnswering as MT5ForQuestionAnswering
+from regard.models.mt5 import MT5ForSequenceClassification as MT5ForSequenceClassification
+from regard.models.mt5 import MT5ForTokenClassification as MT5ForTokenClassification
+from regard.models.mt5 import MT5Model as MT5Model
+from regard.models.mt5 import MT5PreTrainedModel as MT5PreTrainedModel
 from regard.models.qwen2 import Qwen2Config as Qwen2Config
 from regard.models.qwen2 import Qwen2ForCausalLM as Qwen2ForCausalLM
 from regard.models.qwen2 import Qwen2ForQuestionAnswering as Qwen2ForQuestionAnswering
@@ -158,6 +185,14 @@ from regard.models.roberta import RobertaModel as RobertaModel
 from regard.models.roberta import RobertaPreTrainedModel as RobertaPreTrainedModel
 from regard.models.summary import ModelSummary as ModelSummary
 from regard.models.summary import model_summary as model_summary
+from regard.models.t5 import T5Config as T5Config
+from regard.models.t5 import T5EncoderModel as T5EncoderModel
+from regard.models.t5 import T5ForConditionalGeneration as T5ForConditionalGeneration
+from regard.models.t5 import T5ForQuestionAnswering as T5ForQuestionAnswering
+from regard.models.t5 import T5ForSequenceClassification as T5ForSequenceClassification
+from regard.models.t5 import T5ForTokenClassification as T5ForTokenClassification
+from regard.models.t5 import T5Model as T5Model
+from regard.models.t5 import T5PreTrainedModel as T5PreTrainedModel
 from regard.models.transformer import Transformer as Transformer
 from regard.models.transformer import TransformerConfig as TransformerConfig
 from regard.models.transformer import TransformerModel as TransformerModel

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from regard.padded import as_mask, broadcast_rows, check_inputs
+
 
 @dataclass(frozen=True)
 class Group:
@@ -59,7 +61,7 @@ class Block:
     Attributes:
         queries: Where the queries lie.
         keys: Where the keys of the same sequences lie, in the same order.
-        bias: (heads, queries, keys) added to the scaled scores, or None.
+        bias: (count or 1, heads, queries, keys) added to the scaled scores, or None.
     """
 
     queries: Group
@@ -80,7 +82,10 @@ class Layout:
         positions: (tokens,) number of columns since the sequence's own first token.
         index: (tokens,) place of each token in the caller's flattened (rows, columns), or None when
             packing is nothing but a reshape.
-        bias: For each group (heads, length, length), added to the scores of attention; None: none.
+        bias: For each group (count or 1, heads, length, length), added to the scores of attention;
+            None: none.
+        gapless: Whether the positions of every sequence are 0, 1, 2, ...: there is no hole in the
+            mask, and the caller gave no others.
     """
 
     lengths: tuple[int, ...]
@@ -91,6 +96,7 @@ class Layout:
     positions: Int[Tensor, " tokens"]
     index: Int[Tensor, " tokens"] | None
     bias: tuple[Tensor, ...] | None = None
+    gapless: bool = True
 
     @classmethod
     def from_mask(cls, mask: Bool[Tensor, "rows columns"]) -> Self:
@@ -109,7 +115,11 @@ class Layout:
         first = column[offsets[:-1].clamp(max=len(column) - 1)] if len(column) else column
         positions = column - first[row]
         index = torch.tensor(order, device=mask.device)[row] * mask.shape[1] + column
-        return cls(lengths, order, mask.shape[1], _groups(lengths), offsets, positions, index)
+        groups = _groups(lengths)
+        gapless = not bool((positions.diff() > 1).any())
+        return cls(
+            lengths, order, mask.shape[1], groups, offsets, positions, index, gapless=gapless
+        )
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int], device: torch.device | str | None = None) -> Self:
@@ -232,20 +242,20 @@ class TokenBatch:
             TypeError: Ids that are not integers.
             ValueError: Tensors whose shapes do not fit, or a mask of other values than 0 and 1.
         """
-        shape, device = _check_ids(input_ids, inputs_embeds)
+        shape, device = check_inputs(input_ids, inputs_embeds)
         if attention_mask is None:
             layout = Layout.from_lengths([shape[1]] * shape[0], device)
         else:
-            layout = Layout.from_mask(_as_mask(attention_mask, shape))
+            layout = Layout.from_mask(as_mask(attention_mask, shape))
 
         def pack(name: str, padded: Tensor | None) -> Tensor | None:
             if padded is None:
                 return None
-            return layout.pack(_broadcast_rows(name, padded, shape))
+            return layout.pack(broadcast_rows(name, padded, shape))
 
         positions = pack("position_ids", position_ids)
         if positions is not None:  # rotary positions are read where only the layout is known
-            layout = replace(layout, positions=positions)
+            layout = replace(layout, positions=positions, gapless=False)
         return cls(
             layout,
             None if input_ids is None else layout.pack(input_ids).long(),
@@ -288,56 +298,3 @@ def _groups(lengths: Sequence[int]) -> tuple[Group, ...]:
         groups.append(Group(start, count, length))
         start += count * length
     return tuple(groups)
-
-
-def _check_ids(
-    input_ids: Tensor | None, inputs_embeds: Tensor | None
-) -> tuple[tuple[int, int], torch.device]:
-    if input_ids is None and inputs_embeds is not None:
-        if inputs_embeds.dim() != 3 or not inputs_embeds.is_floating_point():
-            raise ValueError(
-                "inputs_embeds must be floats of shape (batch, length, width); found "
-                f"{_describe(inputs_embeds)}"
-            )
-        return (inputs_embeds.shape[0], inputs_embeds.shape[1]), inputs_embeds.device
-    if input_ids is None or inputs_embeds is not None:
-        raise ValueError("give either input_ids or inputs_embeds, and not both")
-    if input_ids.is_floating_point() or input_ids.is_complex() or input_ids.dtype == torch.bool:
-        raise TypeError(
-            f"input_ids must be integer token ids of shape (batch, length); found "
-            f"{_describe(input_ids)}. Text goes through a tokenizer first, ready vectors of shape "
-            "(batch, length, width) go in inputs_embeds, and images go to an image model as "
-            "pixel_values"
-        )
-    if input_ids.dim() != 2:
-        raise ValueError(
-            f"input_ids must have shape (batch, length); found {_describe(input_ids)}"
-            + (". For one sequence use input_ids[None]" if input_ids.dim() == 1 else "")
-        )
-    return (input_ids.shape[0], input_ids.shape[1]), input_ids.device
-
-
-def _as_mask(attention_mask: Tensor, shape: tuple[int, int]) -> Tensor:
-    if tuple(attention_mask.shape) != shape:
-        raise ValueError(
-            f"attention_mask must have the shape of the inputs, {shape}; found "
-            f"{_describe(attention_mask)}"
-        )
-    mask = attention_mask.bool()
-    if attention_mask.dtype != torch.bool and not torch.equal(
-        mask.to(attention_mask.dtype), attention_mask
-    ):
-        raise ValueError("attention_mask must hold 1 for tokens and 0 for padding, nothing else")
-    return mask
-
-
-def _broadcast_rows(name: str, padded: Tensor, shape: tuple[int, int]) -> Tensor:
-    if padded.dim() == 2 and padded.shape[1] == shape[1] and padded.shape[0] in (1, shape[0]):
-        return padded.expand(shape)
-    raise ValueError(
-        f"{name} must have the shape of the inputs, {shape}; found {_describe(padded)}"
-    )
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

@@ -21,6 +21,7 @@ RATES = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
     *("attention_dropout", "embd_pdrop", "qa_dropout", "seq_classif_dropout"),
     *("summary_first_dropout", "summary_last_dropout", "embedding_dropout", "mlp_dropout"),
+    *("activation_dropout", "encoder_layerdrop", "decoder_layerdrop"),
 )
 
 #: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
@@ -31,6 +32,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "hidden_size": (1, 2**20),
     "embedding_size": (1, 2**20),
     "num_hidden_layers": (0, 1_000),
+    "num_decoder_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
     "num_key_value_heads": (1, 2**16),
     "head_dim": (1, 2**16),
@@ -83,6 +85,8 @@ class Config:
 
     #: Fields of the family that config.json leaves out while they have their defaults.
     unsaid: ClassVar[tuple[str, ...]] = ()
+    #: How many labels a head has while nothing says so.
+    usual_labels: ClassVar[int] = 2
 
     architectures: list[str] | None = None
     dtype: str | None = None
@@ -203,7 +207,7 @@ class Config:
             unset = value is None and usual.get(name, value) is None
             if name != "extra" and not plain and not unset:
                 values[on_disk.get(name, name)] = value
-        if self.id2label == _generic_labels(2):
+        if self.id2label == _generic_labels(2) and self.usual_labels == 2:
             del values["id2label"], values["label2id"]
         return values
 
@@ -296,7 +300,7 @@ class Config:
                 raise ConfigError("label2id gives two labels the same number")
             self.id2label = _checked_labels(numbered, "label2id")
         if self.id2label is None:
-            count = 2 if count is None else count
+            count = self.usual_labels if count is None else count
             _check("num_labels", count, int)
             self.id2label = _generic_labels(count)
         self.id2label = _checked_labels(self.id2label, "id2label")

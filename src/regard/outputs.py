@@ -144,6 +144,19 @@ class CausalLMOutput(ModelOutput):
     logits: Tensor
 
 
+class CausalLMOutputWithCrossAttentions(CausalLMOutput):
+    """As `CausalLMOutput`, of a decoder that may attend to a memory.
+
+    Attributes:
+        cross_attentions: Each layer's probabilities over the memory,
+            (batch, heads, length, memory length), if asked for and there is one.
+    """
+
+    last: ClassVar[tuple[str, ...]] = ("hidden_states", "attentions", "cross_attentions")
+
+    cross_attentions: tuple[Tensor, ...] | None = None
+
+
 class Seq2SeqOutput(ModelOutput):
     """What every output of an encoder-decoder has beside its own fields.
 

@@ -243,12 +243,14 @@ def test_blocks_of_equal_neighbours_are_views():
 
 @pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("pattern", [ALL, Pattern(causal=True), Pattern(window=1, scale=1.0)])
-def test_a_bias_adds_to_the_scores(name, pattern):
+@pytest.mark.parametrize("of_each_row", [False, True])
+def test_a_bias_adds_to_the_scores(name, pattern, of_each_row):
     layout = Layout.from_lengths([3, 5, 5])
-    bias = tuple(
-        torch.randn(2, group.length, group.length, dtype=torch.float64, requires_grad=True)
+    shapes = [
+        (group.count if of_each_row else 1, 2, group.length, group.length)
         for group in layout.groups
-    )
+    ]
+    bias = tuple(torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     query, key, value = tensors(13, 2, 4, torch.float64)
     found = KERNELS[name](query, key, value, replace(layout, bias=bias), pattern)
     weights = torch.randn_like(found)

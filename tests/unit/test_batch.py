@@ -86,6 +86,12 @@ def test_positions_count_from_the_first_token_and_keep_holes():
     mask = torch.tensor([[0, 0, 1, 1], [1, 0, 1, 1]]).bool()
     layout = Layout.from_mask(mask)
     assert layout.pad(layout.positions, -1.0).tolist() == [[-1, -1, 0, 1], [0, -1, 2, 3]]
+    assert not layout.gapless
+
+
+@pytest.mark.parametrize("rows", [[[0, 0, 1], [1, 1, 1]], [[0, 1, 0], [0, 0, 0], [1, 0, 0]], [[0]]])
+def test_padding_on_either_side_makes_no_gaps(rows):
+    assert Layout.from_mask(torch.tensor(rows).bool()).gapless
 
 
 def test_where_names_the_callers_row_and_column():

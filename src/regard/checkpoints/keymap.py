@@ -26,12 +26,19 @@ class Place:
         transposed: Whether matrices lie there as (in, out), as GPT-2's do.
         part: Which of the equal parts of the tensor there it is, along the outputs.
         parts: How many parts that tensor has.
+        otherwise: Name of a tensor to read where a file has none of that name.
     """
 
     name: str
     transposed: bool = False
     part: int = 0
     parts: int = 1
+    otherwise: str | None = None
+
+    def within(self, before: str, after: str) -> "Place":
+        """Return this place with names that also have what stands before and after them."""
+        other = None if self.otherwise is None else f"{before}{self.otherwise}{after}"
+        return replace(self, name=f"{before}{self.name}{after}", otherwise=other)
 
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of this tensor in one that is stored with that shape."""
@@ -63,9 +70,12 @@ _LEGACY = (
     (re.compile(r"(norm\w*)\.beta$", re.IGNORECASE), r"\1.bias"),
 )
 
-#: Buffers that old files hold and no model needs: they are recomputed.
+#: What old files hold and no model needs: buffers, which are recomputed, and a bias of T5's
+#: cross-attention, which was made and never read.
 _BUFFERS = re.compile(
-    r"(^|\.)(embeddings\.(position_ids|token_type_ids)|attn\.(masked_)?bias|rotary_emb\.inv_freq)$"
+    r"(^|\.)(embeddings\.(position_ids|token_type_ids)|attn\.(masked_)?bias|rotary_emb\.inv_freq"
+    r"|(en|de)coder\.(version|embed_positions\.weight)"
+    r"|EncDecAttention\.relative_attention_bias\.weight)$"
 )
 
 
@@ -85,18 +95,20 @@ def disk_places(model: nn.Module, names: Iterable[str]) -> dict[str, Place]:
     """Map each of `names` (tensors of `model`) to its place on disk.
 
     A module with a `keys` table rules over the tensors inside it, so a model that holds another
-    (a head over its base, two towers side by side) needs no table for what it holds.
+    (a head over its base, two towers side by side) needs no table for what it holds. The tables
+    around such a module say where it lies, if not under its own name: ``""`` is beside them.
     """
     modules = cast("list[tuple[str, nn.Module]]", [*model.named_modules()])
     tables = {path: _sorted(module) for path, module in modules if _has_keys(module)}
     inner_first = sorted(tables, key=len, reverse=True)
-    found: dict[str, Place] = {}
-    for name in names:
+
+    def find(name: str) -> Place:
         path = next((p for p in inner_first if not p or name.startswith(f"{p}.")), "")
-        inner = name.removeprefix(f"{path}.") if path else name
-        place = _place(inner, tables.get(path, ()))
-        found[name] = replace(place, name=f"{path}.{place.name}") if path else place
-    return found
+        place = _place(name.removeprefix(f"{path}.") if path else name, tables.get(path, ()))
+        around = find(path).name if path else ""
+        return place.within(f"{around}." if around and place.name else around, "")
+
+    return {name: find(name) for name in names}
 
 
 def _has_keys(module: nn.Module) -> bool:
@@ -113,7 +125,8 @@ def _place(name: str, table: tuple[tuple[str, str | Place], ...]) -> Place:
         match = _pattern(memory).match(name)
         if match:
             place = Place(disk) if isinstance(disk, str) else disk
-            return replace(place, name=place.name.format(*match.groups()) + name[match.end() :])
+            numbered = replace(place, name=place.name.format(*match.groups()))
+            return numbered.within("", name[match.end() :])
     return Place(name)
 
 

@@ -20,7 +20,8 @@ class Anatomy:
         prefix: Path of the base model inside a model with a head, on disk and in memory.
         base_paths: Where base models lie in this model; ``("",)`` when it is one itself.
         optional: Paths in this model of the parts of its bases that a file or the model may lack (a
-            pooler), whether it has them or not.
+            pooler), whether it has them or not, and of buffers that keep what their constructor
+            says.
         aliases: Second names on disk, which count where they differ: second name -> first name.
     """
 
@@ -78,7 +79,8 @@ class _Match:
         found: Name in memory to the tensor that goes there.
         misshapen: Name in memory to what is wrong with the tensor of that name.
         unexpected: Names on disk of tensors without a place.
-        missing: First name in memory of every parameter that the file has no tensor for.
+        missing: First name in memory of every tensor that the file lacks, but for buffers that it
+            may lack.
     """
 
     places: dict[str, list[str]]
@@ -147,22 +149,12 @@ def _match(
     stored: Mapping[str, StoredTensor],
     anatomy: Anatomy,
 ) -> _Match:
-    layout = disk_places(model, targets)
+    layout, groups = disk_places(model, targets), tie_groups(targets)
     optional = disk_names(model, anatomy.optional)
     match = _Match({place.name: [] for place in layout.values()}, optional)
     for name, place in layout.items():
         match.places[place.name].append(name)
-    originals: dict[str, str] = {}
-    # Second names come last: where they differ they count.
-    for original in sorted(stored, key=lambda each: current_name(each) in anatomy.aliases):
-        disk = _todays_name(original, match.places, anatomy)
-        names = match.places.get(disk or "", [])
-        for name in names:
-            if name in originals:
-                _compare_names(originals[name], original, stored, anatomy)
-            originals[name] = original
-        if disk is not None and not names:
-            match.unexpected.append(disk)
+    originals = _originals(match, layout, groups, stored, anatomy)
     for name, original in originals.items():
         tensor = _part(stored[original], layout[name])
         wrong = _misfit(tensor, targets[name])
@@ -170,9 +162,41 @@ def _match(
             match.misshapen[name] = f"{name} {wrong}"
         else:
             match.found[name] = tensor
-    groups = tie_groups(targets)
-    match.missing.extend(names[0] for names in groups if not originals.keys() & {*names})
+    kept = {n for n, t in targets.items() if not isinstance(t, nn.Parameter)}
+    kept = {name for name in kept if _above(name, anatomy.optional) is not None}
+    lacking = [names[0] for names in groups if not originals.keys() & {*names}]
+    match.missing.extend(name for name in lacking if name not in kept)
     return match
+
+
+def _originals(
+    match: _Match,
+    layout: Mapping[str, Place],
+    groups: Iterable[list[str]],
+    stored: Mapping[str, StoredTensor],
+    anatomy: Anatomy,
+) -> dict[str, str]:
+    """Return the name in the file of each of the model's tensors; note there what has no place."""
+    originals: dict[str, str] = {}
+    others = {place.otherwise: "" for place in layout.values() if place.otherwise}
+    known = {*match.places, *others}
+    # Second names come last: where they differ they count.
+    for original in sorted(stored, key=lambda each: current_name(each) in anatomy.aliases):
+        disk = _todays_name(original, known, anatomy)
+        names = match.places.get(disk or "", [])
+        for name in names:
+            if name in originals:
+                _compare_names(originals[name], original, stored, anatomy)
+            originals[name] = original
+        if disk in others:
+            others[disk] = original
+        elif disk is not None and not names:
+            match.unexpected.append(disk)
+    for names in groups:
+        if not originals.keys() & {*names}:
+            spare = {name: others.get(layout[name].otherwise or "") for name in names}
+            originals |= {name: other for name, other in spare.items() if other}
+    return originals
 
 
 def _part(stored: StoredTensor, place: Place) -> StoredTensor:
@@ -357,8 +381,10 @@ def _assign(
     shared = _as(targets[names[0]], _cast(first, dtype))
     for name in names:
         owner, leaf = _owner(model, name)
-        own = not tied and name in given
-        setattr(owner, leaf, _as(targets[name], _cast(given[name], dtype)) if own else shared)
+        if not tied:  # what the file lacks is the first, but no longer one with it
+            own = given[name] if name in given else first.clone()
+            shared = _as(targets[name], _cast(own, dtype))
+        setattr(owner, leaf, shared)
     return tied
 
 

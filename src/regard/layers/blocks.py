@@ -65,7 +65,7 @@ class PreNormLayer(_Layer):
 
 
 class _DecoderLayer(_Layer):
-    """The parts of a layer that also attends to a memory; a subclass wires them.
+    """The parts of a layer that also attends to a memory, if there is one; a subclass wires them.
 
     Args:
         attention: Maps (hidden, layout) to hidden.
@@ -92,12 +92,13 @@ class PostNormDecoderLayer(_DecoderLayer):
     """Attend to itself, to the memory, and feed forward (Vaswani et al. 2017, section 3.1)."""
 
     def forward(
-        self, hidden: Float[Tensor, "tokens width"], layout: Layout, memory: Memory
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout, memory: Memory | None = None
     ) -> Float[Tensor, "tokens width"]:
         """Run the layer over packed tokens."""
         hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, layout)))
-        crossed = self.cross_attention(hidden, layout, memory)
-        hidden = self.cross_attention_norm(hidden + self.dropout(crossed))
+        if memory is not None:
+            crossed = self.cross_attention(hidden, layout, memory)
+            hidden = self.cross_attention_norm(hidden + self.dropout(crossed))
         fed = self.feed_forward_dropout(self.feed_forward(hidden))
         return self.feed_forward_norm(hidden + fed)
 
@@ -106,12 +107,13 @@ class PreNormDecoderLayer(_DecoderLayer):
     """The same three parts, each with its normalisation at its input."""
 
     def forward(
-        self, hidden: Float[Tensor, "tokens width"], layout: Layout, memory: Memory
+        self, hidden: Float[Tensor, "tokens width"], layout: Layout, memory: Memory | None = None
     ) -> Float[Tensor, "tokens width"]:
         """Run the layer over packed tokens."""
         hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), layout))
-        crossed = self.cross_attention(self.cross_attention_norm(hidden), layout, memory)
-        hidden = hidden + self.dropout(crossed)
+        if memory is not None:
+            crossed = self.cross_attention(self.cross_attention_norm(hidden), layout, memory)
+            hidden = hidden + self.dropout(crossed)
         fed = self.feed_forward(self.feed_forward_norm(hidden))
         return hidden + self.feed_forward_dropout(fed)
 
@@ -122,12 +124,23 @@ class Stack(nn.Module):
     Args:
         layers: Modules that map (hidden, layout) to hidden, or (hidden, layout, memory).
         norm: Applied to the last layer's output, if given.
+        layerdrop: Probability of skipping a layer in training (Fan et al. 2020, section 3.2).
+        dropout: Probability of dropping an element of the result in training.
     """
 
-    def __init__(self, layers: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        layers: Iterable[nn.Module],
+        norm: nn.Module | None = None,
+        layerdrop: float = 0.0,
+        *,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.layerdrop = layerdrop
         self.layers = nn.ModuleList(layers)
         self.norm = norm
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self,
@@ -137,8 +150,10 @@ class Stack(nn.Module):
     ) -> Float[Tensor, "tokens width"]:
         """Run every layer over packed tokens."""
         for layer in self.layers:
+            if self.training and self.layerdrop and float(torch.rand(())) < self.layerdrop:
+                continue
             hidden = layer(hidden, layout) if memory is None else layer(hidden, layout, memory)
-        return hidden if self.norm is None else self.norm(hidden)
+        return self.dropout(hidden if self.norm is None else self.norm(hidden))
 
     def shrink_residuals(self) -> None:
         """Divide the weights of what adds to the residual stream, when they are new.

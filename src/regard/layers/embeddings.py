@@ -14,12 +14,15 @@ class LearnedPositions(nn.Embedding):
     Args:
         count: How many positions have a vector.
         width: Size of the vectors.
-
-    Attributes:
+        padding: Position whose vector stays zero, if any.
         first: Number of a sequence's first position.
     """
 
-    first: int = 0
+    def __init__(
+        self, count: int, width: int, padding: int | None = None, *, first: int = 0
+    ) -> None:
+        super().__init__(count, width, padding)
+        self.first = first
 
     @property
     def usable(self) -> int:
@@ -85,7 +88,12 @@ class Embeddings(nn.Module):
         norm: Applied to the sum.
         dropout: Probability of dropping an element in training.
         scale: Factor of the word vectors (Vaswani et al. 2017, section 3.4).
+
+    Attributes:
+        scale_given: Whether vectors that a caller gives in place of ids are scaled too.
     """
+
+    scale_given: bool = False
 
     def __init__(
         self,
@@ -123,7 +131,7 @@ class Embeddings(nn.Module):
                     f"inputs_embeds have width {batch.embeds.shape[-1]}; "
                     f"this model's is {self.words.embedding_dim}"
                 )
-            return batch.embeds
+            return batch.embeds * self.scale if self.scale_given else batch.embeds
         if batch.ids is None:
             raise ValueError("a TokenBatch needs ids or embeds")
         check_ids("token id", batch.ids, self.words.num_embeddings, batch.layout)
@@ -135,6 +143,15 @@ class Embeddings(nn.Module):
             return segments.weight[0]
         check_ids("segment", batch.segments, segments.num_embeddings, batch.layout)
         return segments(batch.segments)
+
+
+def twin(words: nn.Embedding) -> nn.Embedding:
+    """Return an embedding with the very matrix of `words`, until a checkpoint gives it another."""
+    other = nn.Embedding(
+        words.num_embeddings, words.embedding_dim, words.padding_idx, device="meta"
+    )
+    other.weight = words.weight
+    return other
 
 
 def check_ids(what: str, ids: Int[Tensor, " tokens"], count: int, layout: Layout) -> None:

@@ -1,9 +1,24 @@
 """Position-wise feed-forward networks."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.layers.activations import activation
+
+
+class WideLinear(nn.Linear):
+    """A linear map whose results may pass the largest number of float16: there it gives float32.
+
+    T5's do, and infinity would end the computation. The inputs are made smaller by a power of two
+    and the results larger, which changes no digit; bfloat16 and float32 need no such thing.
+    """
+
+    def forward(self, input: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens out"]:  # noqa: A002 - torch's own name
+        """Map each vector."""
+        if input.dtype != torch.float16:
+            return super().forward(input)
+        return super().forward(input * 2**-8).float() * 2**8
 
 
 class FeedForward(nn.Module):
@@ -15,16 +30,24 @@ class FeedForward(nn.Module):
         act: Name of the activation, see `regard.layers.activations`.
         bias: Whether the linear maps have biases.
         dropout: Probability of dropping an inner element in training.
+        wide: Whether results may pass the largest number of float16, see `WideLinear`.
     """
 
     def __init__(
-        self, width: int, inner: int, act: str, *, bias: bool = True, dropout: float = 0.0
+        self,
+        width: int,
+        inner: int,
+        act: str,
+        *,
+        bias: bool = True,
+        dropout: float = 0.0,
+        wide: bool = False,
     ) -> None:
         super().__init__()
         self.activation = activation(act)
         self.up = nn.Linear(width, inner, bias=bias)
         self.dropout = nn.Dropout(dropout)
-        self.down = nn.Linear(inner, width, bias=bias)
+        self.down = (WideLinear if wide else nn.Linear)(inner, width, bias=bias)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""
@@ -40,17 +63,25 @@ class GatedFeedForward(nn.Module):
         act: Name of the activation on the gate.
         bias: Whether the linear maps have biases.
         dropout: Probability of dropping an inner element in training.
+        wide: Whether results may pass the largest number of float16, see `WideLinear`.
     """
 
     def __init__(
-        self, width: int, inner: int, act: str, *, bias: bool = False, dropout: float = 0.0
+        self,
+        width: int,
+        inner: int,
+        act: str,
+        *,
+        bias: bool = False,
+        dropout: float = 0.0,
+        wide: bool = False,
     ) -> None:
         super().__init__()
         self.activation = activation(act)
         self.gate = nn.Linear(width, inner, bias=bias)
         self.up = nn.Linear(width, inner, bias=bias)
         self.dropout = nn.Dropout(dropout)
-        self.down = nn.Linear(inner, width, bias=bias)
+        self.down = (WideLinear if wide else nn.Linear)(inner, width, bias=bias)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""

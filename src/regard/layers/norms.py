@@ -23,7 +23,10 @@ class RMSNorm(nn.Module):
         nn.init.ones_(self.weight)
 
     def forward(self, hidden: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens width"]:
-        """Normalise the last dimension."""
+        """Normalise the last dimension; the result has the type of the weights.
+
+        So a model in half precision may add up its layers in fp32.
+        """
         exact = hidden.float()
         exact = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * exact.to(hidden.dtype)
+        return self.weight * exact.to(self.weight.dtype)

@@ -48,10 +48,20 @@ class Classifier(nn.Module):
         classes: Number of scores.
         act: Name of the activation, see `regard.layers.activations`.
         dropout: Probability of dropping an element of the hidden layer in training.
+        drop_input: Whether elements of the vectors are dropped too.
     """
 
-    def __init__(self, dense: nn.Linear, classes: int, act: str, dropout: float) -> None:
+    def __init__(
+        self,
+        dense: nn.Linear,
+        classes: int,
+        act: str,
+        dropout: float,
+        *,
+        drop_input: bool = False,
+    ) -> None:
         super().__init__()
+        self.drop_input = drop_input
         self.dense = dense
         self.activation = activation(act)
         self.dropout = nn.Dropout(dropout)
@@ -59,6 +69,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: Float[Tensor, "count width"]) -> Float[Tensor, "count classes"]:
         """Score each vector, of a text or of a token."""
+        x = self.dropout(x) if self.drop_input else x
         return self.output(self.dropout(self.activation(self.dense(x))))
 
 

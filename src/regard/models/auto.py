@@ -13,6 +13,7 @@ from regard.models.model import PreTrainedModel
 
 #: ``model_type`` -> the module that ends with its `Family`. A new family adds its line here.
 FAMILIES: Mapping[str, str] = {
+    "bart": "regard.models.bart",
     "bert": "regard.models.bert",
     "camembert": "regard.models.camembert",
     "deit": "regard.models.deit",
@@ -20,11 +21,15 @@ FAMILIES: Mapping[str, str] = {
     "electra": "regard.models.electra",
     "gpt2": "regard.models.gpt2",
     "llama": "regard.models.llama",
+    "marian": "regard.models.marian",
+    "mbart": "regard.models.mbart",
     "mistral": "regard.models.mistral",
     "modernbert": "regard.models.modernbert",
+    "mt5": "regard.models.mt5",
     "qwen2": "regard.models.qwen2",
     "qwen3": "regard.models.qwen3",
     "roberta": "regard.models.roberta",
+    "t5": "regard.models.t5",
     "transformer": "regard.models.transformer",
     "vit": "regard.models.vit",
     "xlm-roberta": "regard.models.xlm_roberta",

@@ -83,7 +83,8 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         base_model_prefix: Attribute under which a model with a head holds its base model.
         keys: Names on disk of the tensors that this class itself adds, see `checkpoints.keymap`.
         aliases: Second names on disk, which count where they differ: second name -> first name.
-        optional: Paths of what a file of this base model may lack, or hold in vain (a pooler).
+        optional: Paths of what a file of this model may lack, or hold in vain (a pooler), and of
+            buffers.
         is_base: Whether this is a family's base model, all of whose weights a file must have.
     """
 
@@ -160,7 +161,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             reshape_head=ignore_mismatched_sizes or relabelled,
         )
         if not load_weights(model, folder, model.anatomy(), request):
-            model.config.tie_word_embeddings = False
+            model.config.tie_word_embeddings = model._output_is_tied()
         if attn_implementation is not None:
             model.set_attn_implementation(attn_implementation)
         model.name_or_path = str(name)
@@ -200,10 +201,13 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """Initialise what is new and tie what is tied; the last line of every constructor."""
         self.tie_weights()
         output = self.get_output_embeddings() if self.config.tie_word_embeddings else None
+        seen = set[nn.Parameter]()
         for module in self.modules():
             # A base inside has done so already, by its own rules; a tied output is its embeddings;
             # what has no memory yet is filled when the checkpoint is read.
             done = getattr(module, "_initialised", False) or module is output
+            own = {*module.parameters(recurse=False)}
+            done, seen = done or (own and own <= seen), seen | own
             if not done and not any(p.is_meta for p in module.parameters(recurse=False)):
                 self.init_module(module)
             module._initialised = True  # pyright: ignore[reportArgumentType] - a mark, no submodule
@@ -235,6 +239,12 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         output = self.get_output_embeddings()
         if output is not None and self.config.tie_word_embeddings:
             output.weight = self.get_input_embeddings().weight
+
+    def _output_is_tied(self) -> bool:
+        """Whether the output embeddings, if any, are the matrix of input embeddings still."""
+        output = self.get_output_embeddings()
+        inputs = (each for each in self.modules() if isinstance(each, nn.Embedding))
+        return output is None or any(each.weight is output.weight for each in inputs)
 
     @property
     def base_model(self) -> nn.Module:
@@ -343,7 +353,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             base_paths=tuple(path for path, _ in bases) or ("",),
             optional=tuple(
                 f"{path}.{part}" if path else part
-                for path, module in bases
+                for path, module in models
                 for part in module.optional
             ),
             aliases={old: new for _, module in models for old, new in module.aliases.items()},

@@ -83,9 +83,8 @@ class RobertaPositions(LearnedPositions):
     """
 
     def __init__(self, count: int, width: int, padding: int) -> None:
-        super().__init__(count, width, padding)
+        super().__init__(count, width, padding, first=padding + 1)
         self.padding = padding
-        self.first = padding + 1
 
     def number(self, batch: TokenBatch) -> Int[Tensor, " tokens"]:
         """Return the position of each token whose caller gave none."""

@@ -4,20 +4,21 @@ The encoder reads the source; the decoder reads the target so far, each token wh
 and attends to what the encoder made of the source.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attention import Memory
+from regard.attention.relative import RelativeBias
 from regard.batch import Layout, TokenBatch
 from regard.config import Config
 from regard.crossing import Crossing
 from regard.layers.blocks import Stack
-from regard.layers.embeddings import Embeddings
-from regard.models.encoder import TextModel
+from regard.layers.embeddings import Embeddings, twin
+from regard.models.encoder import TextBase, TextModel
 from regard.models.losses import IGNORED
 from regard.outputs import ModelOutput, Seq2SeqModelOutput
 
@@ -27,6 +28,7 @@ class Seq2SeqConfig(Config):
 
     decoder_start_token_id: int | None = None
     is_encoder_decoder: bool = True
+    is_decoder: bool = False
 
 
 class TextStack(nn.Module):
@@ -35,18 +37,25 @@ class TextStack(nn.Module):
     Args:
         embeddings: Maps a packed batch to its first hidden vectors.
         stack: The layers; those of a decoder also take a memory.
+        bias: What all layers add to the scores of a sequence with itself, if anything.
     """
 
-    def __init__(self, embeddings: Embeddings, stack: Stack) -> None:
+    def __init__(
+        self, embeddings: Embeddings, stack: Stack, bias: RelativeBias | None = None
+    ) -> None:
         super().__init__()
         self.embeddings = embeddings
         self.stack = stack
+        self.bias = bias
 
     def forward(
         self, batch: TokenBatch, memory: Memory | None = None
     ) -> Float[Tensor, "tokens width"]:
         """Return the last hidden vectors of a packed batch."""
-        return self.stack(self.embeddings(batch), batch.layout, memory)
+        layout = batch.layout
+        if self.bias is not None:
+            layout = replace(layout, bias=self.bias(layout))
+        return self.stack(self.embeddings(batch), layout, memory)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,10 @@ class Side:
     def given(self) -> bool:
         """Whether there are tokens or vectors."""
         return self.input_ids is not None or self.inputs_embeds is not None
+
+    def masked(self, mask: Tensor | None) -> Self:
+        """Return this side with another mask, if there is one."""
+        return self if mask is None else replace(self, attention_mask=mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +104,14 @@ class Seq2SeqModel(Seq2SeqText):
     """Base of every encoder-decoder family, without a head.
 
     A family sets both sides in its constructor and needs no forward of its own.
+
+    Attributes:
+        shared: The words of both sides, where they have a name of their own on disk.
     """
 
     is_base: ClassVar[bool] = True
 
+    shared: nn.Embedding | None
     encoder: TextStack
     decoder: TextStack
 
@@ -111,17 +128,35 @@ class Seq2SeqModel(Seq2SeqText):
         """
         return self.decoder(batch, Memory(hidden, Crossing.between(batch.layout, layout)))
 
-    def shift_right(self, labels: Tensor) -> Tensor:
+    def shift_right(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return what the decoder reads when it is to give `labels`, (batch, length).
 
-        The start token, then each label but the last; what is not labelled reads as padding.
+        The start token, in the first column that `mask` does not hide; then each label but the
+        last; what is not labelled, or hidden, reads as padding.
         """
-        start = cast("Seq2SeqConfig", self.config).decoder_start_token_id
         pad = self.config.pad_token_id
-        if start is None or pad is None:
-            raise ValueError("the configuration needs decoder_start_token_id and pad_token_id")
-        shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], 1)
-        return shifted.masked_fill(shifted == IGNORED, pad)
+        if pad is None:
+            raise ValueError("the configuration needs a pad_token_id, for what is not labelled")
+        ids = labels.masked_fill(labels == IGNORED, pad)
+        first = torch.zeros_like(ids[:, :1])
+        if mask is not None:
+            ids = ids.masked_fill(mask == 0, pad)
+            first = mask.long().argmax(1, keepdim=True)
+        return torch.cat([ids[:, :1], ids[:, :-1]], 1).scatter(1, first, self.start_tokens(ids))
+
+    def start_tokens(self, ids: Tensor) -> Tensor:
+        """Return what the decoder reads first when it is to give `ids`, as (batch, 1)."""
+        start = cast("Seq2SeqConfig", self.config).decoder_start_token_id
+        if start is None:
+            raise ValueError("the configuration needs a decoder_start_token_id to shift labels")
+        return torch.full_like(ids[:, :1], start)
+
+    def from_source(self, source: Side) -> Side:
+        """Return the source shifted right, as a target to decode."""
+        if source.input_ids is None:
+            raise ValueError("give decoder_input_ids, for there are no input_ids to shift")
+        mask = source.attention_mask
+        return Side(self.shift_right(source.input_ids, mask), mask)
 
     def run(
         self,
@@ -187,7 +222,8 @@ class Seq2SeqModel(Seq2SeqText):
         """
         source = Side(input_ids, attention_mask, inputs_embeds)
         target = Side(decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds)
-        target = target if target.given else self.default_target(source)
+        if not target.given:
+            target = self.default_target(source).masked(target.attention_mask)
         run = self.run(source, target, encoder_outputs, output_attentions, output_hidden_states)
         return Seq2SeqModelOutput(last_hidden_state=run.layout.pad(run.hidden), **run.seen)
 
@@ -203,8 +239,87 @@ class Seq2SeqModel(Seq2SeqText):
         return self.encoder.embeddings.words
 
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the word embeddings of both sides."""
+        """Replace the word embeddings of both sides, which must share them."""
+        words = (self.encoder.embeddings.words, self.decoder.embeddings.words)
+        if words[0].weight is not words[1].weight:
+            raise ValueError(
+                "source and target have words of their own in this model; replace those of "
+                "encoder.embeddings and decoder.embeddings, each by itself"
+            )
+        if self._modules.get("shared") is not None:
+            self.shared = embeddings
         self.encoder.embeddings.words = self.decoder.embeddings.words = embeddings
+
+
+class Seq2SeqEncoder(TextBase):
+    """The encoder of an encoder-decoder by itself."""
+
+    optional: ClassVar[tuple[str, ...]] = ("decoder",)
+
+    shared: nn.Embedding
+    encoder: TextStack
+
+    @property
+    def embeddings(self) -> Embeddings:  # pyright: ignore[reportIncompatibleVariableOverride] - lie where the encoder has them
+        """The encoder's embeddings."""
+        return self.encoder.embeddings
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings."""
+        self.shared = self.encoder.embeddings.words = embeddings
+
+    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch."""
+        return self.encoder(batch)
+
+
+class Seq2SeqDecoder(TextModel):
+    """The decoder of an encoder-decoder by itself: it reads a text, and perhaps a memory too."""
+
+    is_base: ClassVar[bool] = True
+    optional: ClassVar[tuple[str, ...]] = ("encoder",)
+
+    decoder: TextStack
+
+    def encode(
+        self, batch: TokenBatch, memory: Memory | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch."""
+        return self.decoder(batch, memory)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings."""
+        return self.decoder.embeddings.words
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings."""
+        self.decoder.embeddings.words = embeddings
+
+
+#: The words of both sides under a name of their own, if any; the source's; the target's.
+Words = tuple[nn.Embedding | None, nn.Embedding, nn.Embedding]
+
+
+def shared_words(config: Any) -> Words:
+    """Return words that both sides share, if the configuration ties them.
+
+    If not, each side has its own; files then hold the first matrix too, though nothing reads it.
+    """
+    shared, count = embedded_words(config, config.vocab_size), config.vocab_size
+    if config.tie_word_embeddings:
+        return shared, twin(shared), twin(shared)
+    return shared, embedded_words(config, count), embedded_words(config, count)
+
+
+def embedded_words(config: Any, count: int) -> nn.Embedding:
+    """Return embeddings of `count` words; that of padding stays as it is in training."""
+    return nn.Embedding(count, config.hidden_size, config.pad_token_id)
+
+
+def given_memory(vectors: Tensor, mask: Tensor | None, layout: Layout) -> Memory:
+    """Return padded `vectors`, (batch, length, width), as what sequences of `layout` attend to."""
+    batch = TokenBatch.from_padded(None, mask, inputs_embeds=vectors)
+    return Memory(cast("Tensor", batch.embeds), Crossing.between(layout, batch.layout))
 
 
 def _given(outputs: Any, mask: Tensor | None) -> tuple[Tensor, Layout, dict[str, Any]]:

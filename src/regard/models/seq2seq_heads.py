@@ -1,16 +1,30 @@
 """The task heads over an encoder-decoder, each written once for all families."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.batch import TokenBatch
+from regard.attention.attention import Memory
+from regard.batch import Layout, TokenBatch
+from regard.checkpoints.keymap import KeyTable
+from regard.layers.scoring import Classifier
+from regard.models.encoder import TextModel
+from regard.models.heads import hidden_layer
 from regard.models.losses import IGNORED, both_labels, sequence_loss, span_loss, token_loss
 from regard.models.model import without_memory
-from regard.models.seq2seq import Decoded, Seq2SeqModel, Seq2SeqText, Side
+from regard.models.seq2seq import (
+    Decoded,
+    Seq2SeqDecoder,
+    Seq2SeqModel,
+    Seq2SeqText,
+    Side,
+    given_memory,
+)
 from regard.outputs import (
+    CausalLMOutputWithCrossAttentions,
     Seq2SeqLMOutput,
     Seq2SeqOutput,
     Seq2SeqQuestionAnsweringModelOutput,
@@ -38,9 +52,7 @@ class Seq2SeqHead(Seq2SeqText):
         """Return what to decode, when the caller gave none: the source, shifted right."""
         if target.given:
             return target
-        if source.input_ids is None:
-            raise ValueError("give decoder_input_ids, for there are no input_ids to shift")
-        return Side(self.base_model.shift_right(source.input_ids), source.attention_mask)
+        return self.base_model.from_source(source).masked(target.attention_mask)
 
     def output(self, run: Decoded, source: Side, labels: Any) -> Seq2SeqOutput:
         """Return the scores in the caller's shape, and the loss if there are labels."""
@@ -84,21 +96,33 @@ class LabelledSeq2SeqHead(Seq2SeqHead):
 
 
 class ConditionalGeneration(LabelledSeq2SeqHead):
-    """Which token comes next in the target; `labels` (batch, length) are the target itself."""
+    """Which token comes next in the target; `labels` (batch, length) are the target itself.
+
+    Attributes:
+        scale: Factor of the vectors that are scored.
+    """
+
+    scale: float = 1.0
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         with without_memory():
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            words = self.base_model.decoder.embeddings.words
+            self.lm_head = nn.Linear(config.hidden_size, words.num_embeddings, bias=False)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
         """Return the map from hidden vectors to the vocabulary."""
         return self.lm_head
 
+    def tie_weights(self) -> None:
+        """Let the output embeddings share the target's matrix, if the config says so."""
+        if self.config.tie_word_embeddings:
+            self.lm_head.weight = self.base_model.decoder.embeddings.words.weight
+
     def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for what follows each token of the target."""
-        return self.lm_head(hidden)
+        return self.lm_head(hidden if self.scale == 1.0 else hidden * self.scale)
 
     def logits(self, source: TokenBatch, target: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
         """Return the scores of packed targets, one row per token."""
@@ -110,10 +134,12 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
 
         The columns after a row's last label are nothing to decode: they are left out.
         """
-        if target.given or labels is None:
-            return target if target.given else self.base_model.default_target(source)
+        if target.given:
+            return target
+        if labels is None:
+            return self.base_model.default_target(source).masked(target.attention_mask)
         labelled = (labels != IGNORED).flip(1).cummax(1).values.flip(1)
-        return Side(self.base_model.shift_right(labels), labelled)
+        return Side(self.base_model.shift_right(labels), labelled).masked(target.attention_mask)
 
     def output(self, run: Decoded, source: Side, labels: Tensor | None) -> Seq2SeqLMOutput:
         """Return `logits` padded, and the `token_loss` of `labels`."""
@@ -122,8 +148,38 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
         return Seq2SeqLMOutput(loss=loss, logits=run.layout.pad(logits), **run.seen)
 
 
+class BiasedGeneration(ConditionalGeneration):
+    """The same with a bias for each word, which is not trained.
+
+    A file may lack it: then it is zero.
+    """
+
+    optional: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
+
+    final_logits_bias: Tensor
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.register_buffer("final_logits_bias", torch.zeros(1, self.lm_head.out_features))
+
+    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for what follows each token of the target."""
+        return super().score(hidden) + self.final_logits_bias
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> nn.Embedding:
+        """Grow or shrink the vocabulary; new words have no bias. Returns the word embeddings."""
+        words = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of)
+        new = self.lm_head.out_features - self.final_logits_bias.shape[1]
+        self.final_logits_bias = F.pad(self.final_logits_bias, (0, new))
+        return words
+
+
 class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
     """Labels for each text, from the decoder's vector at its end token (Lewis et al. 2020, 3.1)."""
+
+    keys: ClassVar[KeyTable] = {"classification_head.output": "classification_head.out_proj"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -132,26 +188,33 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
 
     def build_classifier(self, config: Any) -> nn.Module:
         """Return the map from a text's vector to scores."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it classifies")
+        rate = config.classifier_dropout
+        dense = hidden_layer(config)
+        return Classifier(dense, config.num_labels, "tanh", rate, drop_input=True)
 
     def output(
         self, run: Decoded, source: Side, labels: Tensor | None
     ) -> Seq2SeqSequenceClassifierOutput:
         """Return `logits` and their `sequence_loss`."""
-        ends = self._ends(source)
+        ends = self._ends(source, run.layout)
         hidden = run.layout.pad(run.hidden)[torch.arange(len(ends), device=ends.device), ends]
         logits = self.classification_head(hidden)
         loss = None if labels is None else sequence_loss(logits, labels, self.config)
         return Seq2SeqSequenceClassifierOutput(loss=loss, logits=logits, **run.seen)
 
-    def _ends(self, source: Side) -> Tensor:
-        """Return the column of each row's last end token, (batch,)."""
+    def _ends(self, source: Side, layout: Layout) -> Tensor:
+        """Return the column of each row's last end token, (batch,), where `layout` has a token."""
         ids, end = source.input_ids, self.config.eos_token_id
         if ids is None or not isinstance(end, int):
             raise ValueError(
                 f"{type(self).__name__} needs input_ids, and a configuration with one eos_token_id"
             )
-        found = ids.eq(end)
+        if ids.shape != (len(layout.lengths), layout.columns):
+            raise ValueError(
+                f"the target has {layout.columns} columns and the source {ids.shape[1]}; it is the "
+                "source, shifted right, whose vector at the end token is classified"
+            )
+        found = ids.eq(end) & layout.pad(ids.new_ones(layout.tokens)).bool()
         if not ids.is_meta and not bool(found.any(1).all()):
             row = int((~found.any(1)).nonzero()[0])
             raise ValueError(
@@ -167,7 +230,7 @@ class Seq2SeqQuestionAnswering(Seq2SeqHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
     def forward(
@@ -200,4 +263,66 @@ class Seq2SeqQuestionAnswering(Seq2SeqHead):
         loss = None if labels is None else span_loss(start, end, labels)
         return Seq2SeqQuestionAnsweringModelOutput(
             loss=loss, start_logits=start, end_logits=end, **run.seen
+        )
+
+
+class Seq2SeqCausalLM(TextModel):
+    """The decoder by itself: which token comes next, after a text and perhaps given a memory.
+
+    Its `labels` are not shifted here: each stands where it is to be given.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.config = config.replace(is_decoder=True, is_encoder_decoder=False)
+        self.add_module(self.base_model_prefix, self.build_decoder(self.config))
+        with without_memory():
+            words = self.base_model.get_input_embeddings()
+            self.lm_head = nn.Linear(config.hidden_size, words.num_embeddings, bias=False)
+        self.post_init()
+
+    def build_decoder(self, config: Any) -> Seq2SeqDecoder:
+        """Return the family's decoder."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its decoder is")
+
+    @property
+    def base_model(self) -> Seq2SeqDecoder:
+        """The family's decoder."""
+        return cast("Seq2SeqDecoder", self.get_submodule(self.base_model_prefix))
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Return the map from hidden vectors to the vocabulary."""
+        return self.lm_head
+
+    def logits(
+        self, batch: TokenBatch, memory: Memory | None = None
+    ) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for what follows each packed token."""
+        return self.lm_head(self.base_model.encode(batch, memory))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> CausalLMOutputWithCrossAttentions:
+        """Score padded texts, (batch, length); a memory is (batch, source length, width)."""
+        batch = self.pack(input_ids, attention_mask, None, None, inputs_embeds)
+        memory, given = None, encoder_hidden_states
+        if given is not None:
+            memory = given_memory(given, encoder_attention_mask, batch.layout)
+        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+            logits = self.logits(batch, memory)
+        loss = None if labels is None else token_loss(logits, labels, batch.layout, "labels")
+        return CausalLMOutputWithCrossAttentions(
+            loss=loss,
+            logits=batch.layout.pad(logits),
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
+            cross_attentions=states.cross_attentions,
         )

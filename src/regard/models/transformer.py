@@ -9,11 +9,9 @@ import math
 
 from torch import nn
 
-from regard.attention.attention import Attention
-from regard.attention.kernels import Pattern
-from regard.layers.blocks import PostNormDecoderLayer, PostNormLayer, Stack
+from regard.layers.blocks import Stack
 from regard.layers.embeddings import Embeddings, SinusoidalPositions
-from regard.layers.feed_forward import FeedForward
+from regard.layers.standard import LayerPlan
 from regard.models.family import Family
 from regard.models.model import PreTrainedModel
 from regard.models.seq2seq import Seq2SeqConfig, Seq2SeqModel, TextStack
@@ -58,11 +56,9 @@ class TransformerModel(TransformerPreTrainedModel, Seq2SeqModel):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
         words = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        layers, targets = config.num_hidden_layers, config.num_decoder_layers
-        encoder = Stack(_encoder_layer(config) for _ in range(layers))
-        decoder = Stack(
-            _decoder_layer(config) for _ in range(layers if targets is None else targets)
-        )
+        plan, count, targets = _plan(config), config.num_hidden_layers, config.num_decoder_layers
+        encoder = Stack(plan.encoder_layer() for _ in range(count))
+        decoder = Stack(plan.decoder_layer() for _ in range(count if targets is None else targets))
         self.encoder = TextStack(_embeddings(config, words), encoder)
         self.decoder = TextStack(_embeddings(config, words), decoder)
         self.post_init()
@@ -88,31 +84,15 @@ def _embeddings(config: TransformerConfig, words: nn.Embedding) -> Embeddings:
     )
 
 
-def _attention(config: TransformerConfig, pattern: Pattern) -> Attention:
-    rate = config.attention_probs_dropout_prob
-    return Attention(config.hidden_size, config.num_attention_heads, rate, pattern)
-
-
-def _norm(config: TransformerConfig) -> nn.LayerNorm:
-    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-
-def _encoder_layer(config: TransformerConfig) -> PostNormLayer:
-    return PostNormLayer(
-        _attention(config, Pattern()),
-        FeedForward(config.hidden_size, config.intermediate_size, config.hidden_act),
-        norms=(_norm(config), _norm(config)),
+def _plan(config: TransformerConfig) -> LayerPlan:
+    return LayerPlan(
+        width=config.hidden_size,
+        heads=config.num_attention_heads,
+        inner=config.intermediate_size,
+        act=config.hidden_act,
         dropout=config.hidden_dropout_prob,
-    )
-
-
-def _decoder_layer(config: TransformerConfig) -> PostNormDecoderLayer:
-    return PostNormDecoderLayer(
-        _attention(config, Pattern(causal=True)),
-        _attention(config, Pattern()),
-        FeedForward(config.hidden_size, config.intermediate_size, config.hidden_act),
-        norms=(_norm(config), _norm(config), _norm(config)),
-        dropout=config.hidden_dropout_prob,
+        attention_dropout=config.attention_probs_dropout_prob,
+        eps=config.layer_norm_eps,
     )
 
 

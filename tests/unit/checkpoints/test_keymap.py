@@ -52,6 +52,30 @@ def test_names_on_disk(memory, disk):
     assert disk_names(Head(), [memory]) == {memory: disk}
 
 
+class Flat(Head):
+    keys = {"base": "", "own": "mine"}
+
+
+class Tower(nn.Module):
+    keys = {"floors.{}": "storey.{}.flat"}
+
+    def __init__(self):
+        super().__init__()
+        self.floors = nn.ModuleList(Flat() for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk"),
+    [
+        ("floors.1.base.layers.3.up.bias", "storey.1.flat.bias_of.3"),
+        ("floors.1.base.wordsmith.weight", "storey.1.flat.wordsmith.weight"),
+        ("floors.0.own.weight", "storey.0.flat.mine.weight"),
+    ],
+)
+def test_the_tables_around_a_module_say_where_it_lies(memory, disk):
+    assert disk_names(Tower(), [memory]) == {memory: disk}
+
+
 def test_every_tensor_has_its_own_name():
     model = Head()
     names = disk_names(model, model.state_dict())
@@ -78,6 +102,7 @@ def test_every_tensor_has_its_own_name():
         ("submodule.a", "submodule.a"),
         ("bert.embeddings.position_ids", None),
         ("embeddings.token_type_ids", None),
+        ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", None),
         ("module.embeddings.position_ids", None),
         ("my_embeddings.position_ids", "my_embeddings.position_ids"),
         ("embeddings.position_ids.weight", "embeddings.position_ids.weight"),
