@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save
 
 from regard.checkpoints.keymap import disk_places
-from regard.config import LIMITS
 from regard.errors import CheckpointError, ConfigError
+from regard.limits import LIMITS
 from regard.models.auto import FAMILIES, family
 
 from .checkpoint_folders import INDEX, WEIGHTS, bits, told

@@ -6,50 +6,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from regard.checkpoints.anatomy import Anatomy, above
 from regard.checkpoints.files import CheckpointFolder
 from regard.checkpoints.keymap import Place, current_name, disk_names, disk_places
 from regard.checkpoints.tensors import StoredTensor, open_tensors
 from regard.errors import CheckpointError, listing, notices
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """What the loader must know of a model's parts.
-
-    Attributes:
-        prefix: Path of the base model inside a model with a head, on disk and in memory.
-        base_paths: Where base models lie in this model; ``("",)`` when it is one itself.
-        optional: Paths in this model of the parts of its bases that a file or the model may lack (a
-            pooler), whether it has them or not, and of buffers that keep what their constructor
-            says.
-        aliases: Second names on disk, which count where they differ: second name -> first name.
-    """
-
-    prefix: str
-    base_paths: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def required(self, name: str) -> bool:
-        """Whether `name` is part of a base model, so that it may not be missing or left over."""
-        return _above(name, self.base_paths) is not None and _above(name, self.optional) is None
-
-    def head(self, name: str) -> str:
-        """Return what `name`, which is not required, belongs to: an optional part, or a head."""
-        return _above(name, self.optional) or name.split(".")[0]
-
-    def spellings(self, disk: str) -> tuple[str, str, str]:
-        """Return `disk` as it is, with and without the base prefix: files have it or not."""
-        return disk, f"{self.prefix}.{disk}", disk.removeprefix(f"{self.prefix}.")
-
-    def part(self, disk: str) -> str:
-        """Return the first step below the base of a name on disk, such as ``pooler``."""
-        return disk.removeprefix(f"{self.prefix}.").split(".")[0]
-
-
-def _above(name: str, paths: Iterable[str]) -> str | None:
-    """Return the first of `paths` that `name` is, or lies below; ``""`` is above all."""
-    return next((p for p in paths if not p or name == p or name.startswith(f"{p}.")), None)
 
 
 @dataclass(frozen=True)
@@ -163,7 +124,7 @@ def _match(
         else:
             match.found[name] = tensor
     kept = {n for n, t in targets.items() if not isinstance(t, nn.Parameter)}
-    kept = {name for name in kept if _above(name, anatomy.optional) is not None}
+    kept = {name for name in kept if above(name, anatomy.optional) is not None}
     lacking = [names[0] for names in groups if not originals.keys() & {*names}]
     match.missing.extend(name for name in lacking if name not in kept)
     return match
@@ -314,13 +275,13 @@ def _inside_base(match: _Match, anatomy: Anatomy) -> list[str]:
 
 def _optional_parts(match: _Match, anatomy: Anatomy, *, there: bool) -> list[str]:
     """Return the names on disk of the optional parts that the model has, or of those it has not."""
-    built = {_above(name, anatomy.optional) for names in match.places.values() for name in names}
+    built = {above(name, anatomy.optional) for names in match.places.values() for name in names}
     return [disk for path, disk in match.optional.items() if (path in built) == there]
 
 
 def _lies_in(disk: str, parts: Iterable[str], anatomy: Anatomy) -> bool:
     parts = [*parts]
-    return any(_above(name, parts) is not None for name in anatomy.spellings(disk))
+    return any(above(name, parts) is not None for name in anatomy.spellings(disk))
 
 
 def _half_there(match: _Match, anatomy: Anatomy) -> list[str]:

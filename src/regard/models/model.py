@@ -14,9 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from regard.attention.attention import ScaledDotProduct
 from regard.attention.kernels import KERNELS
+from regard.checkpoints.anatomy import Anatomy
 from regard.checkpoints.files import find_checkpoint, source_options
 from regard.checkpoints.keymap import KeyTable
-from regard.checkpoints.load import Anatomy, LoadRequest, load_weights
+from regard.checkpoints.load import LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
 from regard.checkpoints.tensors import floating_dtype
 from regard.config import Config
