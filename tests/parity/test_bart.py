@@ -146,6 +146,7 @@ class TestBart(Seq2SeqParity):
         assert "have different values in the file, so they are not tied" in told[0]
         batch = self.labelled("ForConditionalGeneration", theirs.config, ragged=True)
         self.assert_same_outputs(ours(**batch), theirs(**batch), batch)
+        assert len({p.data_ptr() for p in ours.parameters()}) == len([*ours.parameters()])
         ours.save_pretrained(tmp_path / "again")
         told.clear()
         again = kind.from_pretrained(tmp_path / "again")
