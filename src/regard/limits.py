@@ -10,6 +10,8 @@ RATES = (
     *("activation_dropout", "encoder_layerdrop", "decoder_layerdrop"),
 )
 
+_TOKENS = ("pad", "bos", "eos", "cls", "sep", "decoder_start")
+
 #: Smallest and largest value of the sizes that every family spells the same way. The upper bounds
 #: only catch damage: a layer count of 10**9 would otherwise build for hours before it
 #: fails.
@@ -20,9 +22,15 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "num_hidden_layers": (0, 1_000),
     "num_decoder_layers": (0, 1_000),
     "num_attention_heads": (1, 2**16),
+    "decoder_attention_heads": (1, 2**16),
     "num_key_value_heads": (1, 2**16),
     "head_dim": (1, 2**16),
     "intermediate_size": (1, 2**24),
+    "decoder_ffn_dim": (1, 2**24),
+    "decoder_vocab_size": (1, 2**31),
+    "relative_attention_num_buckets": (2, 2**16),
+    "relative_attention_max_distance": (2, 2**31),
+    "initializer_factor": (0, 1e6),
     "pooler_output_size": (1, 2**20),
     "max_position_embeddings": (1, 2**31),
     "type_vocab_size": (0, 2**20),
@@ -36,6 +44,6 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "initializer_range": (0, 100),
     "num_labels": (0, 2**20),
     **dict.fromkeys(("layer_norm_eps", "rms_norm_eps", "norm_eps"), (0, 1)),
-    **{f"{name}_token_id": (0, 2**31) for name in ("pad", "bos", "eos", "cls", "sep")},
+    **{f"{name}_token_id": (0, 2**31) for name in _TOKENS},
     **dict.fromkeys(RATES, (0, 1)),
 }
