@@ -85,4 +85,6 @@ def inputs(model, rows=3, *, seed=1):
             batch[name] = torch.randint(
                 5, config["vocab_size"], (rows, LENGTH), generator=generator
             )
+    if "decoder_input_ids" in batch:  # some heads read the vector of the end token
+        batch["input_ids"][:, -1] = config["eos_token_id"]
     return batch

@@ -73,6 +73,9 @@ class TestT5(Seq2SeqParity):
     #: Whole models whose output words are not their input words: the reference ties these at first.
     untied: ClassVar = {"flan-t5-base": (FLAN_BASE, 247_577_856)}
 
+    test_a_decoder_by_itself_may_have_a_memory = None  # a T5's does not stand by itself
+    test_a_decoder_by_itself_reads_the_whole_models_file = None
+
     def base_class(self, task):
         return self.model_class(regard, "EncoderModel" if task in ENCODERS else "Model")
 
@@ -220,6 +223,18 @@ class TestT5(Seq2SeqParity):
         for library in (transformers, regard):
             again = self.model_class(library, GENERATION).from_pretrained(tmp_path / "again")
             self.assert_same_outputs(again(**batch), expected, batch)
+
+    def test_output_words_that_a_file_lacks_are_new(self, tmp_path, caplog):
+        self.both("Model", tmp_path, **self.small)
+        tied = self.model_class(regard, GENERATION).from_pretrained(tmp_path)
+        assert tied.lm_head.weight is tied.get_input_embeddings().weight
+        assert "random" not in caplog.text
+        rewrite(tmp_path, tie_word_embeddings=False)
+        apart = self.model_class(regard, GENERATION).from_pretrained(tmp_path)
+        assert "new and random until trained: lm_head.weight" in caplog.text
+        assert apart.lm_head.weight.std().item() == pytest.approx(
+            32**-0.5 * apart.config.initializer_factor, rel=0.15
+        )
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_half_precision(self, dtype, tmp_path):
