@@ -34,7 +34,8 @@ def mapped(
     """
     count = len(origin.number)
     made: Columns | None = None
-    owners: list[int] | None = []
+    owners: list[int] = []
+    known = True
     for start in range(0, count, checked_size(batch_size)):
         stop = min(start + (batch_size or 1), count)
         part = {name: values[start:stop] for name, values in columns.items()}
@@ -48,11 +49,11 @@ def mapped(
         for name, values in found.items():
             made[name] += values
         owned = owned_rows(found, rows)
-        known = owners is not None and owned is not None
-        owners = [*(owners or []), *(start + each for each in owned or [])] if known else None
+        known = known and owned is not None
+        owners += [start + owner for owner in owned or []]
     made = made or {}
-    stay = staying(columns, made, removed, same=owners == list(range(count)))
-    return {**{name: columns[name] for name in stay}, **made}, owners
+    stay = staying(columns, made, removed, same=known and owners == [*range(count)])
+    return {**{name: columns[name] for name in stay}, **made}, owners if known else None
 
 
 def call(

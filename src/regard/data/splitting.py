@@ -32,7 +32,7 @@ def held_out(
         return sorted(order[:total].tolist())
     members: dict[str, list[int]] = defaultdict(list)
     for index in order:
-        members[groups[index]].append(int(index))
+        members[groups[int(index)]].append(int(index))
     share = {name: len(inside) * total / count for name, inside in members.items()}
     taken = {name: int(exact) for name, exact in share.items()}
     # The largest remainders are rounded up, so that the total is right.
