@@ -193,7 +193,7 @@ def unframe(tokenizer: Tokenizer, features: Sequence[Any]) -> Framed:
 
 
 def sentinel_ids(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids of ``<extra_id_0>``, ``<extra_id_1>``, ... until the vocabulary has no more."""
+    """Return the ids of ``<extra_id_0>``, ``<extra_id_1>``, ... as far as there are any."""
     found: list[int] = []
     lookup = tokenizer.backend_tokenizer.token_to_id
     while (number := lookup(f"<extra_id_{len(found)}>")) is not None:

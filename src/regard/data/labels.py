@@ -43,9 +43,8 @@ def encode_labels(
         several = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
         found = [known.get(label) for label in several]
         if None in found:
-            label = several[found.index(None)]
-            named = names is not None and label in range(len(names))
-            shown = str(names[label] if named else label)
+            label: Any = several[found.index(None)]
+            shown = str(names[label] if names and label in range(len(names)) else label)
             raise DataError(
                 f"{examples.where(index)}: the label {shown!r} is not one of {listing(label2id)}"
                 f"{nearest(shown, label2id)}"

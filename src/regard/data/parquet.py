@@ -13,7 +13,7 @@ from regard.errors import DataError
 
 
 def parquet_source(path: str | Path, *, columns: Columns | None = None) -> Source:
-    """Read a Parquet file with pyarrow, polars, or pandas and fastparquet: what is installed.
+    """Read a Parquet file with pyarrow or polars, whichever is installed.
 
     With pyarrow the file is read in portions, and names of classes that the `datasets` library
     stored in it are known.
@@ -39,12 +39,10 @@ def parquet_source(path: str | Path, *, columns: Columns | None = None) -> Sourc
 
 def _columns(file: Path) -> tuple[list[str], dict[str, list[str]]]:
     """Return the names of the columns, and of the classes of some of them."""
-    if _library() == "pyarrow":
-        schema: Any = _open(file).schema_arrow
-        return list(schema.names), _class_names(schema.metadata or {})
     if _library() == "polars":
         return list(import_module("polars").read_parquet_schema(file)), {}
-    return [str(name) for name in import_module("pandas").read_parquet(file).columns], {}
+    schema: Any = _open(file).schema_arrow
+    return list(schema.names), _class_names(schema.metadata or {})
 
 
 def _rows(file: Path, names: Sequence[str]) -> Iterator[SourceRow]:
@@ -57,15 +55,12 @@ def _rows(file: Path, names: Sequence[str]) -> Iterator[SourceRow]:
 
 def _portions(file: Path, names: Sequence[str]) -> Iterator[Mapping[str, Sequence[Any]]]:
     """Yield the columns `names` of a number of rows at a time."""
-    if _library() == "pyarrow":
-        for batch in _open(file).iter_batches(columns=list(names)):
-            yield batch.to_pydict()
-    elif _library() == "polars":
+    if _library() == "polars":
         frame = import_module("polars").read_parquet(file, columns=list(names))
         yield frame.to_dict(as_series=False)
-    else:
-        frame = import_module("pandas").read_parquet(file, columns=list(names))
-        yield {name: frame[name].tolist() for name in names}
+        return
+    for batch in _open(file).iter_batches(columns=list(names)):
+        yield batch.to_pydict()
 
 
 def _open(file: Path) -> Any:
@@ -88,15 +83,15 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def _library() -> str:
-    """Return the first library that is installed.
+    """Return the first library that is installed; pandas needs one of them itself.
 
     Raises:
         ImportError: None is.
     """
-    for name in ("pyarrow", "polars", "fastparquet"):
+    for name in ("pyarrow", "polars"):
         if find_spec(name) is not None:
             return name
-    raise ImportError("reading Parquet needs pyarrow; install it with: pip install pyarrow")
+    raise ImportError("reading Parquet needs pyarrow; install it with: pip install 'regard[data]'")
 
 
 read_parquet = reader(parquet_source)

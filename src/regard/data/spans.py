@@ -50,7 +50,7 @@ def noise_spans(
         mean: Tokens of a span on average.
         generator: Where all random numbers come from.
     """
-    width = int(lengths.max()) if len(lengths) else 0
+    width = max(int(lengths.max()), 1)
     lost = (lengths * density).round().long().clamp(min=1).minimum((lengths - 1).clamp(min=0))
     stay = lengths - lost
     spans = (lost / mean).round().long().clamp(min=1).minimum(lost).minimum(stay)
@@ -106,7 +106,7 @@ def infill(
         generator: Where all random numbers come from.
     """
     # More draws than are ever needed, so that how many are made depends on the shape alone.
-    draws = int((2 * int(count.max()) + 40) / poisson_lambda) + 1 if len(count) else 0
+    draws = int((2 * int(count.max()) + 40) / poisson_lambda) + 1
     rates = torch.full((len(count), draws), poisson_lambda)
     lengths = torch.poisson(rates, generator=generator).long()
     before = lengths.cumsum(1) - lengths
@@ -116,12 +116,12 @@ def infill(
     mixed = torch.rand(used.shape, generator=generator).masked_fill(~used, 2.0).argsort(1)
     lengths, spans = lengths.gather(1, mixed), used.sum(1)
     total = rows.kept.sum(1) - lengths.sum(1) + spans
-    columns = torch.arange(int(total.max()) if len(total) else 0).expand(len(total), -1)
+    columns = torch.arange(max(int(total.max()), 1)).expand(len(total), -1)
     valid = columns < total[:, None]
     is_mask = _pick(valid, spans, generator)
-    number = (is_mask.long().cumsum(1) - 1).clamp(0, max(draws - 1, 0))
+    number = (is_mask.long().cumsum(1) - 1).clamp(min=0)
     taken = torch.where(is_mask, lengths.gather(1, number), 1)
-    token = (taken.cumsum(1) - taken).clamp(max=max(rows.values.shape[1] - 1, 0))
+    token = (taken.cumsum(1) - taken).clamp(max=rows.values.shape[1] - 1)
     return Rows(rows.values.gather(1, token).masked_fill(is_mask, mask), valid)
 
 

@@ -107,7 +107,7 @@ def _shuffled(
     generator = np.random.default_rng((seed, epoch))
     stream = items(epoch)
     buffer = list(islice(stream, size))
-    while newcomers := list(islice(stream, 1024)):
+    while newcomers := list(islice(stream, min(size, 1024))):  # one draw for many is faster
         places = cast("list[int]", generator.integers(len(buffer), size=len(newcomers)).tolist())
         for place, newcomer in zip(places, newcomers, strict=True):
             yield buffer[place]
