@@ -211,9 +211,12 @@ def pad_features(
     padding: bool | str = True,
     max_length: int | None = None,
     pad_to_multiple_of: int | None = None,
+    return_attention_mask: bool | None = None,
     return_tensors: str = "pt",
 ) -> BatchEncoding:
-    """Return `features` (mappings, or lists of ids) as one padded batch.
+    """Return `features` (mappings, or lists of ids) as one padded batch; see `Tokenizer.pad`.
+
+    Blocks of equal length need no padding, and so no padding token.
 
     Raises:
         DataError: There are no examples, or they hold texts instead of ids.
@@ -225,11 +228,14 @@ def pad_features(
             f"{nearest('input_ids', rows[0])}; tokenize them first: "
             f"examples.map(lambda batch: tokenizer(batch['text'], truncation=True), batched=True)"
         )
+    if tokenizer.pad_token_id is None and padding is True and not pad_to_multiple_of:
+        padding = len({len(row["input_ids"]) for row in rows}) > 1
     return tokenizer.pad(
         rows,
         padding=padding,
         max_length=max_length,
         pad_to_multiple_of=pad_to_multiple_of,
+        return_attention_mask=return_attention_mask,
         return_tensors=return_tensors,
     )
 

@@ -181,7 +181,7 @@ def unframe(tokenizer: Tokenizer, features: Sequence[Any]) -> Framed:
     Special tokens that stand between others of the text belong to the text.
     """
     rows = [feature["input_ids"] for feature in as_mappings(features)]
-    batch = pad_features(tokenizer, rows)
+    batch = pad_features(tokenizer, rows, return_attention_mask=True)
     if not batch["input_ids"].shape[1]:
         raise DataError("the texts are empty: there is nothing to corrupt")
     ids, attended = batch["input_ids"], batch["attention_mask"].bool()
@@ -214,7 +214,7 @@ def batch_of(collator: Any, inputs: Rows, labels: Rows) -> BatchEncoding:
     ids, kept = (_widened(part, multiple) for part in inputs)
     target, labelled = (_widened(part, multiple) for part in labels)
     data: dict[str, Any] = {
-        "input_ids": ids.masked_fill(~kept, collator.tokenizer.pad_token_id),
+        "input_ids": ids.masked_fill(~kept, collator.tokenizer.pad_token_id or 0),
         "attention_mask": kept.long(),
         "labels": target.masked_fill(~labelled, IGNORED),
     }

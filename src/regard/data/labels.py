@@ -43,14 +43,20 @@ def encode_labels(
         several = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
         found = [known.get(label) for label in several]
         if None in found:
-            label: Any = several[found.index(None)]
-            shown = str(names[label] if names and label in range(len(names)) else label)
+            shown = _named(several[found.index(None)], names)
             raise DataError(
                 f"{examples.where(index)}: the label {shown!r} is not one of {listing(label2id)}"
                 f"{nearest(shown, label2id)}"
             )
         encoded.append(found if isinstance(value, list | tuple) else found[0])
     return examples.with_column(into, encoded)
+
+
+def _named(label: Any, names: Sequence[str] | None) -> str:
+    """Return a label as people know it."""
+    if names is not None and isinstance(label, int) and 0 <= label < len(names):
+        return names[label]
+    return str(label)
 
 
 def align_labels_to_tokens(

@@ -75,7 +75,12 @@ class DataCollatorForLanguageModeling(RandomCollator):
             generator: Where all random numbers come from.
         """
         features, words = _split_words(features) if self.whole_word_mask else (features, None)
-        batch = pad_features(self.tokenizer, features, pad_to_multiple_of=self.pad_to_multiple_of)
+        batch = pad_features(
+            self.tokenizer,
+            features,
+            pad_to_multiple_of=self.pad_to_multiple_of,
+            return_attention_mask=True,
+        )
         ids, attended = batch["input_ids"], batch["attention_mask"].bool()
         special = batch.pop("special_tokens_mask", None)
         offsets = batch.pop("offset_mapping", None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -17,6 +18,9 @@ SourceRow = tuple[str, int, Sequence[Any]]
 
 #: Which columns to take: names, or new names with the name or number that each has in the file.
 Columns = Sequence[str] | Mapping[str, str | int]
+
+#: Rows that are put into columns at a time.
+PORTION = 1024
 
 P = ParamSpec("P")
 
@@ -45,17 +49,22 @@ def collect(sources: Sequence[Source]) -> Examples:
         DataError: They have different columns.
     """
     names = common_names(sources)
-    rows = [row for source in sources for row in source.rows()]
-    files = list(dict.fromkeys(file for file, _, _ in rows))
-    number = {file: index for index, file in enumerate(files)}
+    columns: list[list[Any]] = [[] for _ in names]
+    numbers: dict[str, int] = {}
+    file_of: list[int] = []
+    lines: list[int] = []
+    rows = chain.from_iterable(source.rows() for source in sources)
+    # In portions: a row's own container is then gone before the next portion is read.
+    while portion := list(islice(rows, PORTION)):
+        file_of += [numbers.setdefault(file, len(numbers)) for file, _, _ in portion]
+        lines += [line for _, line, _ in portion]
+        for column, values in zip(
+            columns, zip(*(v for _, _, v in portion), strict=True), strict=True
+        ):
+            column.extend(values)
     origin = Origin(
-        tuple(files),
-        np.fromiter((number[file] for file, _, _ in rows), np.int32, len(rows)),
-        np.fromiter((line for _, line, _ in rows), np.int64, len(rows)),
-        sources[0].unit,
+        tuple(numbers), np.array(file_of, np.int32), np.array(lines, np.int64), sources[0].unit
     )
-    columns = [list(values) for values in zip(*(row for _, _, row in rows), strict=True)]
-    columns = columns or [[] for _ in names]
     return Examples(dict(zip(names, columns, strict=True)), origin, sources[0].class_names)
 
 

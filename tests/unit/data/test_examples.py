@@ -33,8 +33,8 @@ def test_is_a_sequence_of_dicts(reviews):
 
 
 def test_unknown_column_names_file_and_nearest(reviews):
-    with pytest.raises(DataError, match=r"a\.tsv: no column 'lable'; did you mean 'label'\?"):
-        reviews.column("lable")
+    with pytest.raises(DataError, match=r"a\.tsv: no column 'labels'; did you mean 'label'\?"):
+        reviews.column("labels")
 
 
 def test_place_follows_the_example(reviews):

@@ -46,8 +46,8 @@ def test_format_and_options_can_be_said(write):
         load_dataset(file)
     with pytest.raises(DataError, match=r"file_format='jsnl'.*did you mean 'jsonl'"):
         load_dataset(file, "jsnl")
-    with pytest.raises(TypeError, match="no option 'delimeter'; did you mean 'delimiter'"):
-        load_dataset(file, "csv", delimeter=";")
+    with pytest.raises(TypeError, match="no option 'delimit'; did you mean 'delimiter'"):
+        load_dataset(file, "csv", delimit=";")
 
 
 def test_files_of_one_format_follow_each_other(write):

@@ -105,12 +105,24 @@ def test_global_numbers_stay_untouched():
     assert (torch.rand(3) == expected).all()
 
 
-def test_causal_labels_are_the_tokens(tokenizer):
+def test_causal_labels_are_the_tokens():
     tokenizer = small_tokenizer()
     tokenizer.pad_token = "[SEP]"
     batch = DataCollatorForLanguageModeling(tokenizer, mlm=False)([[2, 5, 3], [2, 3]])
     assert batch["labels"].tolist() == [[2, 5, 3], [2, 3, -100]], "an end of text is learned"
     assert batch["input_ids"].tolist() == [[2, 5, 3], [2, 3, 3]]
+
+
+def test_tokenizers_without_padding_token_or_mask():
+    tokenizer = small_tokenizer()
+    tokenizer.model_input_names = ["input_ids"]
+    tokenizer.pad_token = None
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    batch = collator([[5, 6], [7, 8]])
+    assert batch["labels"].tolist() == [[5, 6], [7, 8]], "blocks of equal length need no padding"
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 1]]
+    with pytest.raises(ValueError, match="no padding token"):
+        collator([[5, 6], [7]])
 
 
 def test_other_columns_come_along():

@@ -122,8 +122,8 @@ def test_columns_are_chosen_and_renamed(write):
     assert [*read_csv(file, columns=["review"])] == [{"review": "good"}]
     found = read_csv(file, columns={"label": "stars", "text": 1})
     assert [*found] == [{"label": "5", "text": "good"}]
-    with pytest.raises(DataError, match=r"no column 'reviw'; did you mean 'review'\?"):
-        read_csv(file, columns=["reviw"])
+    with pytest.raises(DataError, match=r"no column 'revie'; did you mean 'review'\?"):
+        read_csv(file, columns=["revie"])
     with pytest.raises(DataError, match="no column number 3; there are 3"):
         read_csv(file, columns={"text": 3})
 
