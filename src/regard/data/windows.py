@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from regard.data.mapping import OWNERS
+from regard.errors import DataError, notices
 from regard.text.encoding import BatchEncoding, TokenSpan
 from regard.text.tokenizer import Tokenizer
 
@@ -17,7 +18,8 @@ def question_answering_windows(
 ) -> BatchEncoding:
     """Tokenize questions with their contexts: for ``examples.map(batched=True)``.
 
-    A context that is too long becomes several rows, which share `doc_stride` tokens. A row that
+    A context that is too long becomes several rows, which share `doc_stride` tokens; a question
+    that would leave no room for more than these is cut, with a notice. A row that
     does not hold the whole answer, or whose question has none, has both positions at the first
     special token (``[CLS]``), which stands for no answer (Devlin et al. 2019, section 4.3).
 
@@ -32,9 +34,12 @@ def question_answering_windows(
         What the tokenizer returns, with ``start_positions`` and ``end_positions`` (the last token
         of the answer), ``example_id``, and ``offset_mapping``, which has None for tokens that are
         not of the context. Pass ``remove_columns`` to `map`: there may be more rows than questions.
+
+    Raises:
+        DataError: `max_length` has no room for a question and windows that share `doc_stride`.
     """
     encoding = tokenizer(
-        list(batch["question"]),
+        _short_questions(list(batch["question"]), tokenizer, max_length, doc_stride),
         list(batch["context"]),
         truncation="only_second",
         max_length=max_length,
@@ -79,6 +84,31 @@ def spans_to_tokens(
     if not held or inside[0][1][0] > start or inside[-1][1][1] < end:
         return None
     return TokenSpan(held[0], held[-1] + 1)
+
+
+def _short_questions(
+    questions: list[str], tokenizer: Tokenizer, max_length: int, doc_stride: int
+) -> list[str]:
+    """Return the questions, cut where a window would have no token but the shared ones."""
+    room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
+    if room < 1:
+        raise DataError(
+            f"max_length={max_length} has no room for a question and windows that share "
+            f"doc_stride={doc_stride} tokens; use a smaller doc_stride"
+        )
+    tokens = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = cast("list[list[tuple[int, int]]]", tokens["offset_mapping"])
+    cut = [
+        question if len(spans) <= room else question[: spans[room - 1][1]]
+        for question, spans in zip(questions, offsets, strict=True)
+    ]
+    count = sum(len(spans) > room for spans in offsets)
+    if count:
+        notices.warning(
+            "%d of %d questions were cut to the %d tokens that max_length=%d, doc_stride=%d leave",
+            *(count, len(questions), room, max_length, doc_stride),
+        )
+    return cut
 
 
 def _answer(

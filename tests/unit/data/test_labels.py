@@ -128,6 +128,17 @@ def test_question_without_answer_and_words_of_the_question(tokenizer):
     assert CONTEXT[slice(*offsets[same["start_positions"][0]])] == "is"
 
 
+def test_long_question_is_cut_with_a_notice(tokenizer, caplog):
+    batch = question("great", question="a b c d e f g h i j k l m n o p")
+    with caplog.at_level("WARNING", "regard"):
+        found = question_answering_windows(batch, tokenizer, max_length=16, doc_stride=4)
+    assert "1 of 1 questions were cut to the 8 tokens" in caplog.text
+    assert tokenizer.decode(found["input_ids"][0]).startswith("[CLS] a b c d e f g h [SEP] the")
+    assert any(found["start_positions"])
+    with pytest.raises(DataError, match="use a smaller doc_stride"):
+        question_answering_windows(batch, tokenizer, max_length=16, doc_stride=12)
+
+
 def test_windows_through_map_know_their_question(tokenizer):
     batch = question("great")
     examples = Examples({name: values * 2 for name, values in batch.items()})

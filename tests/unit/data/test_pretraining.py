@@ -2,7 +2,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 
 from regard.data.examples import Examples
 from regard.data.masking import DataCollatorForLanguageModeling
@@ -99,7 +98,6 @@ def test_both_kinds_are_equally_frequent(tokenizer):
     random = sum(labels)
     # Single sentences at the ends of documents have no follower, which makes random a bit likelier.
     assert 0.45 < random / len(labels) < 0.65
-    assert chisquare([random, len(labels) - random]).pvalue < 1
     assert set(pairs(tokenizer, random_next_probability=1.0)["next_sentence_label"]) == {1}
 
 
