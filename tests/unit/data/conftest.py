@@ -34,10 +34,3 @@ def small_tokenizer() -> BertTokenizer:
 @pytest.fixture(scope="session")
 def tokenizer() -> BertTokenizer:
     return small_tokenizer()
-
-
-@pytest.fixture(scope="session")
-def sentinel_tokenizer() -> BertTokenizer:
-    found = small_tokenizer()
-    found.add_special_tokens({"extra_special_tokens": [f"<extra_id_{i}>" for i in range(20)]})
-    return found

@@ -90,10 +90,9 @@ def test_the_example_of_the_paper():
     tokenizer.add_special_tokens({"extra_special_tokens": [f"<extra_id_{i}>" for i in range(9)]})
     collator = DataCollatorForSpanCorruption(tokenizer, 3 / 11, 1.5)
     ids = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
-    found = set()
-    for seed in range(2000):
-        batch = collator([ids], seeded(seed))
-        found.add((tokenizer.decode(batch["input_ids"][0]), tokenizer.decode(batch["labels"][0])))
+    batch = collator([ids] * 2000, seeded())
+    sources, targets = map(tokenizer.batch_decode, (batch["input_ids"], batch["labels"]))
+    found = set(zip(sources, targets, strict=True))
     assert all(source.count("<extra_id_") == 2 for source, _ in found)
     # "week" ends the text here: a row ends with a span.
     wanted = "Thank you <extra_id_0> me to your party last week <extra_id_1>"
