@@ -6,10 +6,51 @@ from regard.batch import Layout as Layout
 from regard.batch import TokenBatch as TokenBatch
 from regard.config import Config as Config
 
+# examples from files, and batches of them
+from regard.data.collate import DataCollatorForMultipleChoice as DataCollatorForMultipleChoice
+from regard.data.collate import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+from regard.data.collate import (
+    DataCollatorForTokenClassification as DataCollatorForTokenClassification,
+)
+from regard.data.collate import DataCollatorWithPadding as DataCollatorWithPadding
+from regard.data.collate import RandomCollator as RandomCollator
+from regard.data.collate import default_data_collator as default_data_collator
+from regard.data.conll import read_conll as read_conll
+from regard.data.conllu import read_conllu as read_conllu
+from regard.data.corruption import DataCollatorForDenoising as DataCollatorForDenoising
+from regard.data.corruption import DataCollatorForSpanCorruption as DataCollatorForSpanCorruption
+from regard.data.examples import Examples as Examples
+from regard.data.json_files import read_json as read_json
+from regard.data.json_files import read_jsonl as read_jsonl
+from regard.data.labels import align_labels_to_tokens as align_labels_to_tokens
+from regard.data.labels import encode_labels as encode_labels
+from regard.data.labels import inside_labels as inside_labels
+from regard.data.labels import tokenize_and_align_labels as tokenize_and_align_labels
+from regard.data.loading import load_dataset as load_dataset
+from regard.data.masking import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+from regard.data.masking import DataCollatorForWholeWordMask as DataCollatorForWholeWordMask
+from regard.data.memory import as_examples as as_examples
+from regard.data.parquet import read_parquet as read_parquet
+from regard.data.plain_text import read_folder as read_folder
+from regard.data.plain_text import read_parallel as read_parallel
+from regard.data.plain_text import read_text as read_text
+from regard.data.pretraining import group_texts as group_texts
+from regard.data.pretraining import next_sentence_pairs as next_sentence_pairs
+from regard.data.pretraining import pack_documents as pack_documents
+from regard.data.sampling import batches_by_size as batches_by_size
+from regard.data.sampling import batches_by_tokens as batches_by_tokens
+from regard.data.sampling import group_by_length as group_by_length
+from regard.data.squad import read_squad as read_squad
+from regard.data.stream import ExampleStream as ExampleStream
+from regard.data.tables import read_csv as read_csv
+from regard.data.tables import read_tsv as read_tsv
+from regard.data.windows import question_answering_windows as question_answering_windows
+
 # errors
 from regard.errors import CheckpointError as CheckpointError
 from regard.errors import CheckpointNotFoundError as CheckpointNotFoundError
 from regard.errors import ConfigError as ConfigError
+from regard.errors import DataError as DataError
 from regard.images.processor import AutoImageProcessor as AutoImageProcessor
 from regard.images.processor import DeiTImageProcessor as DeiTImageProcessor
 from regard.images.processor import ImageProcessor as ImageProcessor

@@ -21,6 +21,10 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """No checkpoint, or no file in it, at the given name or folder."""
 
 
+class DataError(ValueError):
+    """Examples cannot be used as asked; the message names the file, the line and the fix."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
