@@ -38,7 +38,8 @@ def model():
 
 def assert_near(left, right):
     difference = (left - right).abs().max().item() if left.numel() else 0.0
-    assert difference <= TOLERANCE, f"{difference:.1e}"
+    # Doubles tell an error of the method from one of rounding, whatever the size of the values.
+    assert difference <= (1e-12 if left.dtype == torch.float64 else TOLERANCE), f"{difference:.1e}"
 
 
 @settings(max_examples=12)
@@ -104,7 +105,7 @@ def rows_of(batch, row):
 
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_every_family_alone_and_in_a_batch(model_type):
-    model = tiny(model_type)
+    model = tiny(model_type).double()
     batch = inputs(model, rows=4)
     together = run(model, batch)
     for row in range(4):
@@ -117,7 +118,7 @@ TEXT_FAMILIES = [name for name in FAMILIES if "input_ids" in inputs(tiny(name))]
 @pytest.mark.parametrize("left", [0, 3])
 @pytest.mark.parametrize("model_type", TEXT_FAMILIES)
 def test_every_text_family_alone_and_padded(model_type, left):
-    model = tiny(model_type)
+    model = tiny(model_type).double()
     batch = inputs(model)
     ids = torch.randint(5, model.config.vocab_size, (3, 15))
     mask, lengths = torch.zeros_like(ids), (12, 5, 1)

@@ -9,7 +9,7 @@ SIZES = {
     "embedding_size": 8,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "num_decoder_layers": 2,
+    "num_decoder_layers": 3,
     "decoder_attention_heads": 4,
     "decoder_ffn_dim": 24,
     "decoder_start_token_id": 2,

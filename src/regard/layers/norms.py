@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """``weight * x / rms(x)`` (Zhang and Sennrich 2019, section 4), computed in fp32.
+    """``weight * x / rms(x)`` (Zhang and Sennrich 2019, section 4), computed at least in fp32.
 
     Args:
         width: Size of the last dimension.
@@ -27,6 +27,6 @@ class RMSNorm(nn.Module):
 
         So a model in half precision may add up its layers in fp32.
         """
-        exact = hidden.float()
+        exact = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         exact = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * exact.to(self.weight.dtype)

