@@ -21,7 +21,7 @@ SIZES = {
     "patch_size": 4,
     # Its defaults would lie outside the vocabulary.
     "bos_token_id": None,
-    "eos_token_id": None,
+    "eos_token_id": 2,
     "pad_token_id": 1,
 }
 

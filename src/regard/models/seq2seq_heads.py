@@ -192,6 +192,13 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
         dense = hidden_layer(config)
         return Classifier(dense, config.num_labels, "tanh", rate, drop_input=True)
 
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return the ids of a text of `length` tokens, the last of which ends it."""
+        ids = super().example_inputs(length)["input_ids"].clone()
+        if isinstance(self.config.eos_token_id, int):
+            ids[:, -1] = self.config.eos_token_id
+        return {"input_ids": ids}
+
     def output(
         self, run: Decoded, source: Side, labels: Tensor | None
     ) -> Seq2SeqSequenceClassifierOutput:

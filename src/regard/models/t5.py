@@ -105,19 +105,18 @@ class T5PreTrainedModel(PreTrainedModel):
     def init_module(self, module: nn.Module) -> None:
         """Fill one module as the authors' code does: each map by the size of what it reads."""
         super().init_module(module)
-        config = cast("T5Config", self.config)
         if isinstance(module, nn.Linear | nn.Embedding):
-            size = module.in_features if isinstance(module, nn.Linear) else 1
-            size = config.hidden_size if isinstance(module, RelativeBias) else size
+            config = cast("T5Config", self.config)
+            size = config.hidden_size if isinstance(module, RelativeBias) else 1
+            size = module.in_features if isinstance(module, nn.Linear) else size
             nn.init.normal_(module.weight, std=config.initializer_factor * size**-0.5)
 
     def finish(self, head_dim: int) -> None:
         """End the constructor of a base; queries start smaller, for scores are not divided."""
         self.post_init()
-        with torch.no_grad():
-            for name, weight in self.named_parameters():
-                if name.endswith("attention.query.weight"):
-                    weight.div_(head_dim**0.5)
+        for name, weight in self.named_parameters():
+            if name.endswith("attention.query.weight"):
+                weight.data.div_(head_dim**0.5)
 
 
 class T5Model(T5PreTrainedModel, seq2seq.Seq2SeqModel):
@@ -213,6 +212,7 @@ FAMILY = Family(
     base=T5Model,
     heads={
         "Seq2SeqLM": T5ForConditionalGeneration,
+        "PreTraining": T5ForConditionalGeneration,
         "SequenceClassification": T5ForSequenceClassification,
         "TokenClassification": T5ForTokenClassification,
         "QuestionAnswering": T5ForQuestionAnswering,

