@@ -144,8 +144,8 @@ class Seq2SeqParity(Parity):
         self.assert_same_outputs(ours(**batch, **SEEN), theirs(**batch, **SEEN), batch)
 
     @pytest.mark.parametrize("ragged", [False, True])
-    def test_hidden_states_attentions_positions_and_embeddings(self, ragged, tmp_path):
-        theirs, ours = self.both("Model", tmp_path, **self.small)
+    def test_hidden_states_attentions_positions_and_embeddings(self, ragged, options, tmp_path):
+        theirs, ours = self.both("Model", tmp_path, **options)
         batch = self.inputs("Model", theirs.config, ragged=ragged)
         for ids, vectors in (
             ("input_ids", "inputs_embeds"),

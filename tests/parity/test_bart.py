@@ -105,6 +105,16 @@ class TestBart(Seq2SeqParity):
             different.add(found.last_hidden_state.sum().item())
         assert len(different) > 4
 
+    def test_what_a_classifier_reads_is_dropped_too(self, tmp_path):
+        task = "ForSequenceClassification"
+        theirs, ours = self.both(task, tmp_path, **self.small | {"classifier_dropout": 0.5})
+        batch = self.inputs(task, theirs.config, ragged=False)
+        theirs.train(), ours.train()
+        torch.manual_seed(0)
+        expected = theirs(**batch)
+        torch.manual_seed(0)
+        assert_close("logits", ours(**batch).logits, expected.logits)
+
     def test_files_in_which_only_the_output_is_not_tied(self, tmp_path):
         """As the reference wrote them before version 5, which leaves both sides' words random."""
         options = self.small | {"tie_word_embeddings": False}
@@ -136,6 +146,7 @@ class TestBart(Seq2SeqParity):
         assert "have different values in the file, so they are not tied" in told[0]
         batch = self.labelled("ForConditionalGeneration", theirs.config, ragged=True)
         self.assert_same_outputs(ours(**batch), theirs(**batch), batch)
+        assert len({p.data_ptr() for p in ours.parameters()}) == len([*ours.parameters()])
         ours.save_pretrained(tmp_path / "again")
         told.clear()
         again = kind.from_pretrained(tmp_path / "again")
@@ -285,7 +296,13 @@ def test_an_anatomy_that_is_another_familys_is_refused(family, setting):
 
 
 def test_absurd_sizes_are_refused():
-    for wrong in ({"decoder_layers": 10**9}, {"encoder_layerdrop": 1.5}, {"d_model": "wide"}):
+    for wrong in (
+        {"decoder_layers": 10**9},
+        {"decoder_attention_heads": 0},
+        {"decoder_ffn_dim": 0},
+        {"encoder_layerdrop": 1.5},
+        {"d_model": "wide"},
+    ):
         with pytest.raises(regard.ConfigError):
             regard.BartConfig(**wrong)
     with pytest.raises(regard.ConfigError, match=r"encoder_layers|num_hidden_layers"):
@@ -302,6 +319,9 @@ def test_what_is_missing_or_too_long_is_named():
     with pytest.raises(ValueError, match="longer than the 20 positions"):
         model(ids)
     assert model(ids[:, :20]).last_hidden_state.shape == (1, 20, 32)
+    alone = regard.BartForCausalLM(regard.BartConfig(**SIZES, **SMALL))
+    with pytest.raises(ValueError, match="needs the encoder_hidden_states"):
+        alone(ids[:, :3], encoder_attention_mask=ids[:, :3])
     bare = regard.BartModel(regard.BartConfig(**SIZES, **SMALL, decoder_start_token_id=None))
     with pytest.raises(ValueError, match="needs a decoder_start_token_id"):
         bare(ids[:, :3])

@@ -307,6 +307,8 @@ class Seq2SeqCausalLM(TextModel):
         memory, given = None, encoder_hidden_states
         if given is not None:
             memory = given_memory(given, encoder_attention_mask, batch.layout)
+        elif encoder_attention_mask is not None:
+            raise ValueError("encoder_attention_mask needs the encoder_hidden_states that it masks")
         with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
             logits = self.logits(batch, memory)
         loss = None if labels is None else token_loss(logits, labels, batch.layout, "labels")

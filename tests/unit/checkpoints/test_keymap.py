@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from regard.checkpoints.keymap import current_name, disk_names
+from regard.checkpoints.keymap import Place, current_name, disk_names, disk_places
 
 
 class Layer(nn.Module):
@@ -104,9 +104,25 @@ def test_every_tensor_has_its_own_name():
         ("embeddings.token_type_ids", None),
         ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", None),
         ("module.embeddings.position_ids", None),
+        ("model.encoder.version", None),
+        ("decoder.embed_positions.weight", None),
+        ("my_encoder.version", "my_encoder.version"),
         ("my_embeddings.position_ids", "my_embeddings.position_ids"),
         ("embeddings.position_ids.weight", "embeddings.position_ids.weight"),
     ],
 )
 def test_old_spellings(old, new):
     assert current_name(old) == new
+
+
+def test_the_other_name_is_where_the_first_one_is():
+    class Other(Head):
+        keys = {"score": Place("out.score", otherwise="base.wte")}
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = Other()
+
+    place = disk_places(Outer(), ["model.score.weight"])["model.score.weight"]
+    assert place == Place("model.out.score.weight", otherwise="model.base.wte.weight")
