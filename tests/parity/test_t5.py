@@ -295,6 +295,13 @@ class TestT5(Seq2SeqParity):
         with pytest.raises(regard.ConfigError, match=says):
             self.model_class(regard, "Model")(config)
 
+    @pytest.mark.parametrize(
+        "fields", [{"d_kv": 0}, {"relative_attention_num_buckets": 10**9}, {"num_heads": -1}]
+    )
+    def test_sizes_have_limits(self, fields):
+        with pytest.raises(regard.ConfigError, match="must be from 1 to"):
+            self.config(regard, **self.small | fields)
+
     def test_a_target_is_needed(self, tmp_path):
         _, ours = self.both(GENERATION, tmp_path, **self.small)
         with pytest.raises(ValueError, match="needs a target: decoder_input_ids, or labels"):

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, cast
 
-import torch
 from torch import nn
 
 from regard.attention.attention import Attention, Heads
