@@ -142,7 +142,7 @@ class Parity:
             "options": [pytest.param(o, id=name) for name, o in cls.configs.items()],
             "rate": cls.rates,
         }
-        for name in values.keys() & {*metafunc.fixturenames}:
+        for name in (each for each in metafunc.fixturenames if each in values):
             metafunc.parametrize(name, values[name])
 
     @property

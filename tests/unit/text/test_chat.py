@@ -104,7 +104,7 @@ def test_what_a_template_is_given(tokenizer: BertTokenizer):
         ([{"role": "user", "content": object()}], TypeError, "holds object; a chat template takes"),
         ([{"role": "user", "content": np.zeros(2)}], TypeError, "holds ndarray"),
     ],
-    ids=str,
+    ids=lambda value: str(value).split(" at 0x")[0],
 )
 def test_wrong_conversations(
     tokenizer: BertTokenizer, conversation: Any, kind: type[Exception], message: str
@@ -126,7 +126,7 @@ def test_wrong_conversations(
         ({"continue_final_message": "thoughts"}, ValueError, "no text in 'thoughts'"),
         ({"return_assistant_tokens_mask": True}, ValueError, "leave tokenize and return_dict"),
     ],
-    ids=str,
+    ids=lambda value: str(value).split(" at 0x")[0],
 )
 def test_wrong_options(
     tokenizer: BertTokenizer, options: dict[str, Any], kind: type[Exception], message: str
@@ -222,7 +222,7 @@ def test_what_a_template_cannot_do(tokenizer: BertTokenizer, template: str):
         ("{{ 'a' * 10 ** 10 }}", "too large"),
         ("{{ 10 ** 10 * [1] }}", "too large"),
     ],
-    ids=str,
+    ids=lambda value: str(value).split(" at 0x")[0],
 )
 def test_a_template_ends(tokenizer: BertTokenizer, template: str, message: str):
     start = time.monotonic()
