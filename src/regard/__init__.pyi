@@ -155,6 +155,9 @@ from regard.models.llama import LlamaForSequenceClassification as LlamaForSequen
 from regard.models.llama import LlamaForTokenClassification as LlamaForTokenClassification
 from regard.models.llama import LlamaModel as LlamaModel
 from regard.models.llama import LlamaPreTrainedModel as LlamaPreTrainedModel
+
+# training
+from regard.models.losses import CrossEntropy as CrossEntropy
 from regard.models.marian import MarianConfig as MarianConfig
 from regard.models.marian import MarianForCausalLM as MarianForCausalLM
 from regard.models.marian import MarianModel as MarianModel
@@ -305,6 +308,31 @@ from regard.text.families import XLMRobertaTokenizer as XLMRobertaTokenizer
 from regard.text.families import XLMRobertaTokenizerFast as XLMRobertaTokenizerFast
 from regard.text.tokenizer import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from regard.text.tokenizer import Tokenizer as Tokenizer
+from regard.training.arguments import TrainingArguments as TrainingArguments
+from regard.training.callbacks import EarlyStoppingCallback as EarlyStoppingCallback
+from regard.training.callbacks import TrainerCallback as TrainerCallback
+from regard.training.callbacks import TrainerControl as TrainerControl
+from regard.training.callbacks import TrainerState as TrainerState
+from regard.training.evaluation import EvalPrediction as EvalPrediction
+from regard.training.evaluation import PredictionOutput as PredictionOutput
+from regard.training.metrics.loading import load_metric as load_metric
+from regard.training.metrics.loading import metrics_for as metrics_for
+from regard.training.metrics.metric import Metric as Metric
+from regard.training.report import ReportCallback as ReportCallback
+from regard.training.reporting import ProgressCallback as ProgressCallback
+from regard.training.reporting import TensorBoardCallback as TensorBoardCallback
+from regard.training.schedules import (
+    get_constant_schedule_with_warmup as get_constant_schedule_with_warmup,
+)
+from regard.training.schedules import (
+    get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup,
+)
+from regard.training.schedules import (
+    get_linear_schedule_with_warmup as get_linear_schedule_with_warmup,
+)
+from regard.training.schedules import get_scheduler as get_scheduler
+from regard.training.trainer import Trainer as Trainer
+from regard.training.trainer import TrainOutput as TrainOutput
 
 ViTImageProcessor = ImageProcessor
 PretrainedConfig = Config

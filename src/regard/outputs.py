@@ -1,10 +1,47 @@
 """What models return: named tensors, reachable by attribute, by key and by index."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, dataclass_transform
 
 from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+    """A sum of means, each over its own labelled items.
+
+    Kept apart so that a step of several batches, or of several processes, can divide by the items
+    that all of them have together: a mean of means would count a short batch too much.
+
+    Attributes:
+        totals: Sum over the items of each mean.
+        counts: How many items, or how much weight, that is.
+    """
+
+    totals: tuple[Tensor, ...]
+    counts: tuple[Tensor, ...]
+
+    def mean(self) -> Tensor:
+        """Return the loss; a mean over nothing is zero."""
+        means = [t / c.where(c > 0, 1) for t, c in zip(self.totals, self.counts, strict=True)]
+        return sum(means[1:], means[0])
+
+    def over(self, counts: Sequence[float]) -> Tensor:
+        """Return the part of a loss whose means are over `counts` items."""
+        parts = [t / (c or 1) for t, c in zip(self.totals, counts, strict=True)]
+        return sum(parts[1:], parts[0])
+
+    def __add__(self, other: "Loss") -> "Loss":
+        return Loss(self.totals + other.totals, self.counts + other.counts)
+
+    def __truediv__(self, divisor: float) -> "Loss":
+        return Loss(tuple(total / divisor for total in self.totals), self.counts)
+
+
+def scored(loss: Loss | None) -> dict[str, Any]:
+    """Return the fields of an output that a loss fills."""
+    return {} if loss is None else {"loss": loss.mean(), "loss_parts": loss}
 
 
 @dataclass_transform(kw_only_default=True)
@@ -20,6 +57,7 @@ class ModelOutput:
             (batch, length, hidden_size), zero at padding.
         attentions: If asked for, each layer's probabilities before dropout,
             (batch, heads, length, length), zero at padding.
+        loss_parts: What the loss is made of, for a trainer; no key.
         last: The fields that come after an output's own.
     """
 
@@ -27,13 +65,15 @@ class ModelOutput:
 
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    loss_parts: Loss | None = None
 
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(kw_only=True, eq=False)(cls)
 
     def keys(self) -> list[str]:
         """Return the names of the fields that are there, those that every output has last."""
-        there = [name for name, value in vars(self).items() if value is not None]
+        fields = vars(self).items()
+        there = [name for name, value in fields if value is not None and name != "loss_parts"]
         return sorted(there, key=self.last.__contains__)
 
     def values(self) -> list[Any]:

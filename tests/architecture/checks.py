@@ -18,6 +18,7 @@ FAMILY_LINES = 220
 #: Where public models take the arguments that the field knows them by.
 PUBLIC_EDGES = {
     "models/heads.py",
+    "models/pretraining_heads.py",
     "models/encoder.py",
     "models/seq2seq.py",
     "models/seq2seq_heads.py",

@@ -4,11 +4,13 @@ There are two wirings. They differ in where the normalisation stands (Xiong et a
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType] - torch leaves it partly untyped
 
 from regard.attention.attention import Memory
 from regard.batch import Layout
@@ -126,7 +128,13 @@ class Stack(nn.Module):
         norm: Applied to the last layer's output, if given.
         layerdrop: Probability of skipping a layer in training (Fan et al. 2020, section 3.2).
         dropout: Probability of dropping an element of the result in training.
+
+    Attributes:
+        checkpointing: Whether to keep only each layer's input in training and compute the rest
+            again in the backward pass (Chen et al. 2016).
     """
+
+    checkpointing: bool = False
 
     def __init__(
         self,
@@ -149,10 +157,14 @@ class Stack(nn.Module):
         memory: Memory | None = None,
     ) -> Float[Tensor, "tokens width"]:
         """Run every layer over packed tokens."""
+        more = () if memory is None else (memory,)
         for layer in self.layers:
             if self.training and self.layerdrop and float(torch.rand(())) < self.layerdrop:
                 continue
-            hidden = layer(hidden, layout) if memory is None else layer(hidden, layout, memory)
+            if self.checkpointing and torch.is_grad_enabled():
+                hidden = _again(layer, hidden, layout, *more)
+            else:
+                hidden = layer(hidden, layout, *more)
         return self.dropout(hidden if self.norm is None else self.norm(hidden))
 
     def shrink_residuals(self) -> None:
@@ -164,3 +176,9 @@ class Stack(nn.Module):
             for name, weight in self.layers.named_parameters():
                 if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
                     weight.div_(math.sqrt(2 * len(self.layers)))
+
+
+def _again(layer: nn.Module, *inputs: Any) -> Tensor:
+    """Run a layer whose inner values are computed again in the backward pass."""
+    call = cast("Callable[..., Tensor]", checkpoint)
+    return call(layer, *inputs, use_reentrant=False)

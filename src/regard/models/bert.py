@@ -17,7 +17,7 @@ from regard.layers.blocks import PostNormLayer, Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.feed_forward import FeedForward
 from regard.layers.scoring import Pooler
-from regard.models import decoder, heads
+from regard.models import decoder, heads, pretraining_heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
 from regard.models.model import PreTrainedModel
@@ -134,13 +134,13 @@ class BertLMHeadModel(BertPreTrainedModel, decoder.CausalEncoder):
     keys = HEAD_KEYS
 
 
-class BertForPreTraining(BertPreTrainedModel, heads.PreTraining):
+class BertForPreTraining(BertPreTrainedModel, pretraining_heads.PreTraining):
     """BERT with both heads that it was trained with."""
 
     keys = HEAD_KEYS
 
 
-class BertForNextSentencePrediction(BertPreTrainedModel, heads.NextSentencePrediction):
+class BertForNextSentencePrediction(BertPreTrainedModel, pretraining_heads.NextSentencePrediction):
     """BERT that tells whether the second text follows the first."""
 
     keys = HEAD_KEYS

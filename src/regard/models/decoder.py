@@ -1,6 +1,7 @@
 """Decoder-only models: the base, and the heads that differ from an encoder's."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -12,9 +13,15 @@ from regard.layers.activations import activation
 from regard.layers.blocks import Stack
 from regard.models.encoder import TextBase
 from regard.models.heads import EncoderHead, LabelledHead, SequenceLabels, WordScores, flat_choices
-from regard.models.losses import IGNORED, classification_loss, token_loss
+from regard.models.losses import (
+    IGNORED,
+    PLAIN,
+    CrossEntropy,
+    classification_loss,
+    token_loss,
+)
 from regard.models.model import without_memory
-from regard.outputs import CausalLMOutput, DoubleHeadsOutput
+from regard.outputs import CausalLMOutput, DoubleHeadsOutput, Loss, scored
 
 
 class DecoderModel(TextBase):
@@ -33,10 +40,18 @@ class DecoderModel(TextBase):
 class NextToken(LabelledHead):
     """A head whose scores are of the token that comes next (Radford et al. 2019, section 2)."""
 
+    classifies: ClassVar[bool] = True
+
+    def counted_labels(
+        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        """Return the labels where they are compared: a token before their own."""
+        return [shifted_left(each) for each in labels]
+
     def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> CausalLMOutput:
         """Return `logits` padded, and the loss of `labels`, which are shifted here."""
-        loss = None if labels is None else next_token_loss(logits, labels, layout)
-        return CausalLMOutput(loss=loss, logits=layout.pad(logits))
+        loss = None if labels is None else next_token_loss(logits, labels, layout, self.criterion)
+        return CausalLMOutput(**scored(loss), logits=layout.pad(logits))
 
 
 class CausalLM(NextToken):
@@ -87,6 +102,12 @@ class DoubleHeads(EncoderHead):
         self.choice = nn.Linear(config.hidden_size, 1)
         self.activation = activation(config.summary_activation or "linear")
         self.post_init()
+
+    def counted_labels(
+        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        """Return the labels where they are compared: a token before their own."""
+        return [shifted_left(each) for each in labels]
 
     def example_inputs(self, length: int) -> dict[str, Tensor]:
         """Return the ids of one choice of `length` tokens."""
@@ -152,11 +173,12 @@ class DoubleHeads(EncoderHead):
         lm_loss = None
         if labels is not None:
             lm_loss = next_token_loss(words, labels.flatten(0, -2), batch.layout)
+        mc_loss = None
+        if mc_labels is not None:
+            mc_loss = classification_loss(choices, mc_labels, "mc_labels").mean()
         return DoubleHeadsOutput(
-            loss=lm_loss,
-            mc_loss=None
-            if mc_labels is None
-            else classification_loss(choices, mc_labels, "mc_labels"),
+            **scored(lm_loss),
+            mc_loss=mc_loss,
             logits=padded.view(*shape, *padded.shape[1:]),
             mc_logits=choices,
             hidden_states=states.hidden_states,
@@ -178,11 +200,18 @@ class LastTokenClassification(SequenceLabels):
 
 
 def next_token_loss(
-    logits: Float[Tensor, "tokens vocabulary"], labels: Tensor, layout: Layout
-) -> Float[Tensor, ""]:
+    logits: Float[Tensor, "tokens vocabulary"],
+    labels: Tensor,
+    layout: Layout,
+    criterion: CrossEntropy = PLAIN,
+) -> Loss:
     """Return the cross-entropy of each token's successor in its own row; -100 is not counted."""
-    unlabelled = labels.new_full((len(labels), 1), IGNORED)
-    return token_loss(logits, torch.cat([labels[:, 1:], unlabelled], 1), layout, "labels")
+    return token_loss(logits, shifted_left(labels), layout, "labels", criterion)
+
+
+def shifted_left(labels: Tensor) -> Tensor:
+    """Return for each token the label of the one after it; -100 for the last of a row."""
+    return torch.cat([labels[..., 1:], labels.new_full((*labels.shape[:-1], 1), IGNORED)], -1)
 
 
 def last_token(

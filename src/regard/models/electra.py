@@ -21,7 +21,7 @@ from regard.models.encoder import EncoderModel
 from regard.models.family import Family
 from regard.models.losses import detection_loss
 from regard.models.model import PreTrainedModel
-from regard.outputs import ElectraForPreTrainingOutput
+from regard.outputs import ElectraForPreTrainingOutput, scored
 
 
 class ElectraConfig(Config):
@@ -115,7 +115,7 @@ class ElectraForPreTraining(ElectraPreTrainedModel, heads.LabelledHead):
     ) -> ElectraForPreTrainingOutput:
         """Return `logits` padded, and their `detection_loss`."""
         loss = None if labels is None else detection_loss(logits, labels, layout, "labels")
-        return ElectraForPreTrainingOutput(loss=loss, logits=layout.pad(logits))
+        return ElectraForPreTrainingOutput(**scored(loss), logits=layout.pad(logits))
 
 
 class _Generator(ElectraPreTrainedModel):

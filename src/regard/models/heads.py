@@ -5,6 +5,7 @@ takes a packed `TokenBatch`. A family's class joins a head to its base:
 ``class BertForMaskedLM(BertPreTrainedModel, MaskedLM)``.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from jaxtyping import Float
@@ -14,8 +15,12 @@ from regard.batch import Layout, TokenBatch
 from regard.layers.scoring import LanguageModelHead, first_token
 from regard.models.encoder import TextBase, TextModel
 from regard.models.losses import (
+    Labelled,
+    SequenceLabelled,
     both_labels,
     classification_loss,
+    columns_of,
+    counted_positions,
     sequence_loss,
     span_loss,
     token_loss,
@@ -25,15 +30,14 @@ from regard.outputs import (
     MaskedLMOutput,
     ModelOutput,
     MultipleChoiceModelOutput,
-    NextSentencePredictorOutput,
-    PreTrainingOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
+    scored,
 )
 
 
-class EncoderHead(TextModel):
+class EncoderHead(Labelled, TextModel):
     """A head over a family's encoder, which lies under the family's prefix (``model.bert``).
 
     What families do each in their own way is a ``build_...`` or ``dropout_...`` method, which they
@@ -124,15 +128,17 @@ class LabelledHead(EncoderHead):
         return self.answer(batch, labels, output_attentions, output_hidden_states)
 
 
-class SequenceLabels(LabelledHead):
+class SequenceLabels(SequenceLabelled, LabelledHead):
     """A head that gives each sequence labels, or a number; a subclass says how it scores."""
 
     def output(
         self, logits: Tensor, labels: Tensor | None, layout: Layout
     ) -> SequenceClassifierOutput:
         """Return `logits` and their `sequence_loss`."""
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        loss = (
+            None if labels is None else sequence_loss(logits, labels, self.config, self.criterion)
+        )
+        return SequenceClassifierOutput(**scored(loss), logits=logits)
 
 
 class SequenceClassification(SequenceLabels):
@@ -153,6 +159,8 @@ class SequenceClassification(SequenceLabels):
 class TokenClassification(LabelledHead):
     """A label for each token (Devlin et al. 2019, section 5.3)."""
 
+    classifies: ClassVar[bool] = True
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
@@ -166,17 +174,27 @@ class TokenClassification(LabelledHead):
         self, logits: Tensor, labels: Tensor | None, layout: Layout
     ) -> TokenClassifierOutput:
         """Return `logits` padded, and their `token_loss`."""
-        loss = None if labels is None else token_loss(logits, labels, layout, "labels")
-        return TokenClassifierOutput(loss=loss, logits=layout.pad(logits))
+        loss = None
+        if labels is not None:
+            loss = token_loss(logits, labels, layout, "labels", self.criterion)
+        return TokenClassifierOutput(**scored(loss), logits=layout.pad(logits))
 
 
 class QuestionAnswering(EncoderHead):
     """Where an answer starts and ends (Devlin et al. 2019, section 4.2)."""
 
+    label_arguments: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
+
+    def counted_labels(
+        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        """Return positions, -100 for those that were cut off."""
+        return counted_positions(labels, columns_of(inputs))
 
     def dropout_rate(self, config: Any) -> float:
         """Return 0: what is read drops nothing."""
@@ -209,7 +227,7 @@ class QuestionAnswering(EncoderHead):
         """Return start and end scores, minus infinity at padding, and their `span_loss`."""
         start, end = layout.pad(logits, -float("inf")).unbind(-1)
         loss = None if labels is None else span_loss(start, end, labels)
-        return QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end)
+        return QuestionAnsweringModelOutput(**scored(loss), start_logits=start, end_logits=end)
 
 
 class MultipleChoice(LabelledHead):
@@ -247,8 +265,9 @@ class MultipleChoice(LabelledHead):
         batch = self.pack(*flat)
         with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
             logits = self.logits(batch).view(shape)
+        loss = None if labels is None else classification_loss(logits, labels, "labels")
         return MultipleChoiceModelOutput(
-            loss=None if labels is None else classification_loss(logits, labels, "labels"),
+            **scored(loss),
             logits=logits,
             hidden_states=states.hidden_states,
             attentions=states.attentions,
@@ -277,88 +296,14 @@ class WordScores(LabelledHead):
 class MaskedLM(WordScores):
     """Which word stands at each place (Devlin et al. 2019, section 3.1, task 1)."""
 
+    classifies: ClassVar[bool] = True
+
     def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> MaskedLMOutput:
         """Return `logits` padded, and their `token_loss`."""
-        loss = None if labels is None else token_loss(logits, labels, layout, "labels")
-        return MaskedLMOutput(loss=loss, logits=layout.pad(logits))
-
-
-class NextSentencePrediction(LabelledHead):
-    """Whether the second text follows the first (Devlin et al. 2019, section 3.1, task 2)."""
-
-    pooled: ClassVar[bool] = True
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
-        self.post_init()
-
-    def logits(self, batch: TokenBatch) -> Float[Tensor, "rows 2"]:
-        """Return scores of "follows" and "is random" for each sequence, in the caller's order."""
-        pooled = self.base_model.pool(self.hidden(batch), batch.layout)
-        return self.next_sentence(pooled)
-
-    def output(
-        self, logits: Tensor, labels: Tensor | None, layout: Layout
-    ) -> NextSentencePredictorOutput:
-        """Return `logits` and their cross-entropy."""
-        loss = None if labels is None else classification_loss(logits, labels, "labels")
-        return NextSentencePredictorOutput(loss=loss, logits=logits)
-
-
-class PreTraining(EncoderHead):
-    """Masked words and next sentence together, as BERT was trained (section 3.1)."""
-
-    pooled: ClassVar[bool] = True
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        with without_memory():
-            self.predictions = self.build_predictions(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
-        self.post_init()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """Return the map from hidden vectors to the vocabulary."""
-        return cast("nn.Linear", self.predictions.decoder)
-
-    def logits(
-        self, batch: TokenBatch
-    ) -> tuple[Float[Tensor, "tokens vocabulary"], Float[Tensor, "rows 2"]]:
-        """Return word scores for each packed token, and next-sentence scores for each sequence."""
-        hidden = self.hidden(batch)
-        pooled = self.base_model.pool(hidden, batch.layout)
-        return self.predictions(hidden), self.next_sentence(pooled)
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        next_sentence_label: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> ModelOutput:
-        """Score padded pairs; the loss is the sum of both tasks and needs both labels."""
-        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        both = both_labels(labels=labels, next_sentence_label=next_sentence_label)
-        return self.answer(batch, both, output_attentions, output_hidden_states)
-
-    def output(
-        self, logits: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor] | None, layout: Layout
-    ) -> PreTrainingOutput:
-        """Return both scores, and the sum of their losses."""
-        words, follows = logits
         loss = None
         if labels is not None:
-            loss = token_loss(words, labels[0], layout, "labels")
-            loss = loss + classification_loss(follows, labels[1], "next_sentence_label")
-        return PreTrainingOutput(
-            loss=loss, prediction_logits=layout.pad(words), seq_relationship_logits=follows
-        )
+            loss = token_loss(logits, labels, layout, "labels", self.criterion)
+        return MaskedLMOutput(**scored(loss), logits=layout.pad(logits))
 
 
 def hidden_layer(config: Any) -> nn.Linear:

@@ -1,5 +1,6 @@
 """The task heads over an encoder-decoder, each written once for all families."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -13,7 +14,17 @@ from regard.checkpoints.keymap import KeyTable
 from regard.layers.scoring import Classifier
 from regard.models.encoder import TextModel
 from regard.models.heads import hidden_layer
-from regard.models.losses import IGNORED, both_labels, sequence_loss, span_loss, token_loss
+from regard.models.losses import (
+    IGNORED,
+    Labelled,
+    SequenceLabelled,
+    both_labels,
+    columns_of,
+    counted_positions,
+    sequence_loss,
+    span_loss,
+    token_loss,
+)
 from regard.models.model import without_memory
 from regard.models.seq2seq import (
     Decoded,
@@ -29,11 +40,14 @@ from regard.outputs import (
     Seq2SeqOutput,
     Seq2SeqQuestionAnsweringModelOutput,
     Seq2SeqSequenceClassifierOutput,
+    scored,
 )
 
 
-class Seq2SeqHead(Seq2SeqText):
+class Seq2SeqHead(Labelled, Seq2SeqText):
     """A head over a family's encoder-decoder, which lies under the family's prefix."""
+
+    mask_argument: ClassVar[str] = "decoder_attention_mask"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -102,6 +116,7 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
         scale: Factor of the vectors that are scored.
     """
 
+    classifies: ClassVar[bool] = True
     scale: float = 1.0
 
     def __init__(self, config: Any) -> None:
@@ -144,8 +159,10 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
     def output(self, run: Decoded, source: Side, labels: Tensor | None) -> Seq2SeqLMOutput:
         """Return `logits` padded, and the `token_loss` of `labels`."""
         logits = self.score(run.hidden)
-        loss = None if labels is None else token_loss(logits, labels, run.layout, "labels")
-        return Seq2SeqLMOutput(loss=loss, logits=run.layout.pad(logits), **run.seen)
+        loss = None
+        if labels is not None:
+            loss = token_loss(logits, labels, run.layout, "labels", self.criterion)
+        return Seq2SeqLMOutput(**scored(loss), logits=run.layout.pad(logits), **run.seen)
 
 
 class BiasedGeneration(ConditionalGeneration):
@@ -176,7 +193,7 @@ class BiasedGeneration(ConditionalGeneration):
         return words
 
 
-class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
+class Seq2SeqSequenceClassification(SequenceLabelled, LabelledSeq2SeqHead):
     """Labels for each text, from the decoder's vector at its end token (Lewis et al. 2020, 3.1)."""
 
     keys: ClassVar[KeyTable] = {"classification_head.output": "classification_head.out_proj"}
@@ -206,8 +223,10 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
         ends = self._ends(source, run.layout)
         hidden = run.layout.pad(run.hidden)[torch.arange(len(ends), device=ends.device), ends]
         logits = self.classification_head(hidden)
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return Seq2SeqSequenceClassifierOutput(loss=loss, logits=logits, **run.seen)
+        loss = (
+            None if labels is None else sequence_loss(logits, labels, self.config, self.criterion)
+        )
+        return Seq2SeqSequenceClassifierOutput(**scored(loss), logits=logits, **run.seen)
 
     def _ends(self, source: Side, layout: Layout) -> Tensor:
         """Return the column of each row's last end token, (batch,), where `layout` has a token."""
@@ -235,10 +254,18 @@ class Seq2SeqSequenceClassification(LabelledSeq2SeqHead):
 class Seq2SeqQuestionAnswering(Seq2SeqHead):
     """Where an answer starts and ends, read off the decoder (Lewis et al. 2020, section 5.1)."""
 
+    label_arguments: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
+
+    def counted_labels(
+        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        """Return positions, -100 for those that were cut off."""
+        return counted_positions(labels, columns_of(inputs))
 
     def forward(
         self,
@@ -269,15 +296,17 @@ class Seq2SeqQuestionAnswering(Seq2SeqHead):
         start, end = padded.unbind(-1)
         loss = None if labels is None else span_loss(start, end, labels)
         return Seq2SeqQuestionAnsweringModelOutput(
-            loss=loss, start_logits=start, end_logits=end, **run.seen
+            **scored(loss), start_logits=start, end_logits=end, **run.seen
         )
 
 
-class Seq2SeqCausalLM(TextModel):
+class Seq2SeqCausalLM(Labelled, TextModel):
     """The decoder by itself: which token comes next, after a text and perhaps given a memory.
 
     Its `labels` are not shifted here: each stands where it is to be given.
     """
+
+    classifies: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -327,9 +356,11 @@ class Seq2SeqCausalLM(TextModel):
             raise ValueError("encoder_attention_mask needs the encoder_hidden_states that it masks")
         with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
             logits = self.logits(batch, memory)
-        loss = None if labels is None else token_loss(logits, labels, batch.layout, "labels")
+        loss = None
+        if labels is not None:
+            loss = token_loss(logits, labels, batch.layout, "labels", self.criterion)
         return CausalLMOutputWithCrossAttentions(
-            loss=loss,
+            **scored(loss),
             logits=batch.layout.pad(logits),
             hidden_states=states.hidden_states,
             attentions=states.attentions,

@@ -1,6 +1,7 @@
 """The public edge of image models: pixels in, packed patches inside; and the heads over them."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,10 +13,10 @@ from regard.batch import Layout, TokenBatch
 from regard.checkpoints.keymap import KeyTable
 from regard.errors import ConfigError
 from regard.layers.blocks import Stack
-from regard.models.losses import sequence_loss
+from regard.models.losses import Labelled, SequenceLabelled, sequence_loss
 from regard.models.model import without_memory
 from regard.models.states import ObservedModel
-from regard.outputs import BaseModelOutputWithPooling, ModelOutput
+from regard.outputs import BaseModelOutputWithPooling, Loss, ModelOutput, scored
 
 #: One number for a square, or (height, width).
 Size = int | list[int] | tuple[int, int]
@@ -185,7 +186,7 @@ class ImageEncoder(ImageModel):
         )
 
 
-class ImageHead(ImageModel):
+class ImageHead(Labelled, ImageModel):
     """A head over a family's image encoder, which lies under its prefix (``model.vit``).
 
     Attributes:
@@ -215,7 +216,7 @@ class ImageHead(ImageModel):
         return batch.layout.reduce(hidden, lambda tokens: tokens[:, :count])
 
 
-class ImageClassification(ImageHead):
+class ImageClassification(SequenceLabelled, ImageHead):
     """Labels, or a number, for each image (Dosovitskiy et al. 2021, section 3.1, equation 4)."""
 
     def __init__(self, config: Any) -> None:
@@ -239,8 +240,11 @@ class ImageClassification(ImageHead):
         batch = self.base_model.patches(pixel_values, bool(interpolate_pos_encoding))
         with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
             logits = self.logits(batch)
+        loss = None
+        if labels is not None:
+            loss = sequence_loss(logits, labels, self.config, self.criterion)
         return ImageClassifierOutput(
-            loss=None if labels is None else sequence_loss(logits, labels, self.config),
+            **scored(loss),
             logits=logits,
             hidden_states=states.hidden_states,
             attentions=states.attentions,
@@ -251,6 +255,7 @@ class MaskedImageModeling(ImageHead):
     """The pixels of hidden patches, by one linear map (Xie et al. 2022, sections 3.1 and 3.2)."""
 
     keys: ClassVar[KeyTable] = {"decoder": "decoder.0"}
+    label_arguments: ClassVar[tuple[str, ...]] = ("bool_masked_pos",)
     masks: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
@@ -259,6 +264,12 @@ class MaskedImageModeling(ImageHead):
         with without_memory():
             self.decoder = nn.Conv2d(config.hidden_size, self.stride**2 * config.num_channels, 1)
         self.post_init()
+
+    def label_counts(self, inputs: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return how many numbers the hidden patches have: each is compared."""
+        hidden = inputs.get("bool_masked_pos")
+        numbers = self.stride**2 * inputs["pixel_values"].shape[1]
+        return () if hidden is None else (float(hidden.sum() * numbers),)
 
     def logits(
         self, batch: TokenBatch, grid: tuple[int, int]
@@ -293,7 +304,7 @@ class MaskedImageModeling(ImageHead):
         if bool_masked_pos is not None:
             loss = masked_pixel_loss(pixels, pixel_values, bool_masked_pos.view(-1, *grid))
         return MaskedImageModelingOutput(
-            loss=loss,
+            **scored(loss),
             reconstruction=pixels,
             hidden_states=states.hidden_states,
             attentions=states.attentions,
@@ -304,7 +315,7 @@ def masked_pixel_loss(
     pixels: Float[Tensor, "batch channels rows columns"],
     image: Float[Tensor, "batch channels height width"],
     hidden: Tensor,
-) -> Float[Tensor, ""]:
+) -> Loss:
     """Return the mean absolute error at hidden patches (Xie et al. 2022, section 3.3).
 
     Args:
@@ -315,7 +326,7 @@ def masked_pixel_loss(
     image = image[..., : pixels.shape[2], : pixels.shape[3]].to(pixels.dtype)
     counted = F.interpolate(hidden[:, None].to(pixels.dtype), size=pixels.shape[2:])
     total = (F.l1_loss(pixels, image, reduction="none") * counted).sum()
-    return total / (counted.sum() * pixels.shape[1]).clamp(min=1)
+    return Loss((total,), (counted.sum() * pixels.shape[1],))
 
 
 def check_pixels(

@@ -1,0 +1,1 @@
+"""Training: a loop one can read (trainer.py), and callbacks for the rest."""

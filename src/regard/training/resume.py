@@ -1,0 +1,219 @@
+"""What a run needs to go on to the same bits: saved and read again."""
+
+import dataclasses
+import random
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from regard.checkpoints.files import find_checkpoint
+from regard.checkpoints.restore import restore_weights
+from regard.errors import CheckpointError, notices
+from regard.models.model import PreTrainedModel
+from regard.training import checkpoint as files
+from regard.training.arguments import ARGUMENTS_FILE, TrainingArguments
+from regard.training.callbacks import TrainerState
+
+if TYPE_CHECKING:
+    from regard.training.trainer import Trainer
+
+STATE_FILE = "trainer_state.json"
+
+
+#: Settings that decide which examples a batch of the run has.
+_ORDER = (
+    "per_device_train_batch_size",
+    "per_device_train_tokens",
+    "gradient_accumulation_steps",
+    "train_sampling_strategy",
+    "dataloader_drop_last",
+    "seed",
+    "data_seed",
+)
+
+
+def seed_everything(args: TrainingArguments, more: int = 0) -> None:
+    """Seed every random generator; with ``full_determinism`` allow exact algorithms only.
+
+    Args:
+        args: Say the seed.
+        more: Is added to it: other numbers for another process, or another pass.
+    """
+    seed = args.seed + more
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if args.full_determinism:
+        torch.use_deterministic_algorithms(True)
+    if args.tf32 is not None:
+        torch.backends.cuda.matmul.allow_tf32 = args.tf32
+
+
+def where_to_resume(asked: str | bool | None, output: Path) -> Path | None:
+    """Return the checkpoint to go on from: the one asked for, or for True the newest whole one.
+
+    Raises:
+        CheckpointError: It is damaged, or there is none.
+    """
+    if not asked:
+        return None
+    if asked is True:
+        found = files.newest_whole(output)
+        if found is None:
+            raise CheckpointError(f"{output} holds no whole checkpoint to resume from")
+        return _with_state(found)
+    folder = Path(asked)
+    wrong = files.damage(folder)
+    if wrong is not None:
+        others = files.newest_whole(folder.parent)
+        hint = "" if others is None else f"; the newest whole checkpoint there is {others}"
+        raise CheckpointError(f"{folder} cannot be resumed from: {wrong}{hint}")
+    return _with_state(folder)
+
+
+def _with_state(folder: Path) -> Path:
+    """Return a checkpoint that can be resumed; raise for one that holds the model only."""
+    if not (folder / "optimizer.json").is_file():
+        raise CheckpointError(
+            f"{folder} holds the model only (save_only_model); it can be loaded, not resumed"
+        )
+    return folder
+
+
+def find_start(trainer: "Trainer", asked: str | bool | None) -> Path | None:
+    """Return the checkpoint to go on from, and make the output folder ready for the run.
+
+    Checkpoints there that are newer, or of another run, are moved aside; with
+    ``overwrite_output_dir`` those of another run are removed.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or there is none, or none can be written.
+    """
+    args, processes = trainer.args, trainer.processes
+    output = Path(args.output_dir)
+    if processes.first:
+        if args.save_strategy != "no":
+            files.check_writable(output)
+        files.recover(output)
+    processes.wait()
+    folder = where_to_resume(args.resume_from_checkpoint if asked is None else asked, output)
+    processes.wait()
+    if processes.first:
+        _clear(output, folder, overwrite=args.overwrite_output_dir)
+    processes.wait()
+    return folder
+
+
+def _clear(output: Path, folder: Path | None, *, overwrite: bool) -> None:
+    """Leave no checkpoint in `output` that is not of the run that begins, or of its future."""
+    found = files.checkpoints(output)
+    if folder is not None and folder.resolve().parent == output.resolve():
+        found = [each for each in found if files.step_of(each) > files.step_of(folder)]
+    elif folder is not None:
+        # It may well be that the folder asked for lies in one of them.
+        overwrite = False
+    elif overwrite:
+        for each in found:
+            shutil.rmtree(each)
+        return
+    place = files.set_aside(found)
+    if place is not None:
+        names = ", ".join(each.name for each in found)
+        notices.warning("%s: not of the run that begins, moved to %s", names, place)
+
+
+def save_run(trainer: "Trainer", folder: Path, randoms: Sequence[files.RandomState]) -> None:
+    """Write the model and, unless ``save_only_model``, all that a resumed run needs.
+
+    Args:
+        trainer: The run.
+        folder: Where to write.
+        randoms: The random generators of every process, in order of rank.
+    """
+    trainer.write_model(folder)
+    state = dataclasses.replace(trainer.state, callbacks=trainer.callbacks.state_dict())
+    files.write_json(folder / STATE_FILE, dataclasses.asdict(state))
+    if trainer.args.save_only_model:
+        return
+    files.save_optimizer(trainer.optimizer, folder)
+    files.write_json(folder / "scheduler.json", _plain(trainer.lr_scheduler.state_dict()))
+    if trainer.scaler is not None:
+        files.write_json(folder / "scaler.json", trainer.scaler.state_dict())
+    for rank, state in enumerate(randoms):
+        files.save_random(folder, rank, state)
+
+
+def load_run(trainer: "Trainer", folder: Path) -> None:
+    """Take back what `save_run` wrote, but for the random generators.
+
+    Those come last, when the data is in place.
+
+    Raises:
+        CheckpointError: It is of another model, optimiser or number of processes.
+    """
+    _check_plan(trainer, folder)
+    load_weights(trainer.model, folder)
+    fresh = trainer.state
+    try:
+        state = TrainerState(**files.read_json(folder / STATE_FILE))
+    except TypeError as error:
+        raise CheckpointError(f"{folder / STATE_FILE} is of another version: {error}") from error
+    if state.max_steps != fresh.max_steps:
+        notices.warning(
+            "%s was saved by a run of %d steps, this one has %d; the learning rate goes on as this "
+            "run's schedule says",
+            *(folder, state.max_steps, fresh.max_steps),
+        )
+    if state.best_model_checkpoint is not None:
+        # It lies beside this one, wherever both were moved.
+        best = folder.parent / Path(state.best_model_checkpoint).name
+        state.best_model_checkpoint = str(best)
+    state.max_steps, state.num_train_epochs = fresh.max_steps, fresh.num_train_epochs
+    state.is_world_process_zero = fresh.is_world_process_zero
+    state.is_local_process_zero = fresh.is_local_process_zero
+    trainer.state = state
+    trainer.callbacks.load_state_dict(state.callbacks)
+    files.load_optimizer(trainer.optimizer, folder)
+    schedule = files.read_json(folder / "scheduler.json")
+    if isinstance(trainer.lr_scheduler, LambdaLR):
+        schedule["lr_lambdas"] = [None] * len(trainer.lr_scheduler.lr_lambdas)
+    trainer.lr_scheduler.load_state_dict(schedule)
+    if trainer.scaler is not None:
+        trainer.scaler.load_state_dict(files.read_json(folder / "scaler.json"))
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Fill the model of a run from one of its checkpoints."""
+    second = model.anatomy().aliases if isinstance(model, PreTrainedModel) else ()
+    restore_weights(model, find_checkpoint(folder), second)
+
+
+def _check_plan(trainer: "Trainer", folder: Path) -> None:
+    """Refuse another number of processes; say so where other settings change the batches."""
+    saved = len([*folder.glob("random-*.json")])
+    if saved != trainer.processes.world_size:
+        raise CheckpointError(
+            f"{folder} was saved by {saved} processes, this run has "
+            f"{trainer.processes.world_size}; resume with as many"
+        )
+    before = files.read_json(folder / ARGUMENTS_FILE)
+    now = trainer.args.to_dict()
+    changed = [f"{name} {before.get(name)!r} -> {now[name]!r}" for name in _ORDER]
+    changed = [
+        text for name, text in zip(_ORDER, changed, strict=True) if before.get(name) != now[name]
+    ]
+    if changed:
+        notices.warning(
+            "%s: the rest of this pass has other batches than it would have had: %s",
+            *(folder, ", ".join(changed)),
+        )
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != "lr_lambdas"}

@@ -1,0 +1,256 @@
+"""What a trainer is made of: model, data, loss, optimiser, saving. Its loop is in trainer.py."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+from regard.checkpoints.save import save_weights
+from regard.data.labels import IGNORED
+from regard.errors import ConfigError
+from regard.models.losses import Labelled
+from regard.models.model import PreTrainedModel
+from regard.outputs import ModelOutput
+from regard.training import loaders, precision, resume
+from regard.training.arguments import TrainingArguments
+from regard.training.callbacks import CallbackList, Schedule, TrainerControl, TrainerState
+from regard.training.criterion import set_criterion
+from regard.training.distributed import join
+from regard.training.loaders import batch_size, label_names_of
+from regard.training.optimizers import build_optimizer, parameter_groups
+from regard.training.reporting import usual_callbacks
+from regard.training.schedules import get_scheduler
+
+
+class TrainerSetup:
+    """What a trainer is made of: its parts, and how it makes them; see `Trainer`."""
+
+    optimizer: Optimizer
+    lr_scheduler: LRScheduler
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: Callable[..., Any] | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        model_init: Callable[[], nn.Module] | None = None,
+        compute_loss_func: Callable[[Any, Any, Any], Tensor] | None = None,
+        compute_metrics: Callable[[Any], dict[str, float]] | None = None,
+        callbacks: Iterable[Any] | None = None,
+        optimizers: tuple[Optimizer | None, LRScheduler | None] = (None, None),
+        preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
+        tokenizer: Any = None,
+    ) -> None:
+        made = model if model_init is None else model_init()
+        if made is None or (model is not None and model_init is not None):
+            raise TypeError("Trainer needs a model or a model_init, and not both")
+        self.args = args or TrainingArguments()
+        self.processes = join(self.args)
+        precision.check(self.processes.device, self.args)
+        resume.seed_everything(self.args)
+        self.model_init = model_init
+        self.model = made.to(self.processes.device)
+        self.processing_class = tokenizer if processing_class is None else processing_class
+        self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
+        self.data_collator = data_collator or loaders.default_collator(self.processing_class)
+        self.compute_loss_func, self.compute_metrics = compute_loss_func, compute_metrics
+        self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
+        self._given_optimizers = optimizers
+        self.optimizer, self.lr_scheduler = optimizers  # pyright: ignore[reportAttributeAccessIssue] - None until made
+        self.label_names = self.args.label_names or label_names_of(self.model)
+        self.state, self.control = TrainerState(), TrainerControl()
+        shown = usual_callbacks(self.args, self.processes.first)
+        set_criterion(self.model, self.args, train_dataset)
+        self.callbacks = CallbackList([Schedule, *shown, *(callbacks or ())])
+        self._event("on_init_end")
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches to train on."""
+        if self.train_dataset is None:
+            raise ConfigError("there is nothing to train on: give Trainer a train_dataset")
+        collate = self._collate()
+        return loaders.train_loader(self.train_dataset, collate, self.args, self.processes)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Return the batches to evaluate on."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, str):
+            dataset = self.eval_dataset[dataset]
+        if dataset is None:
+            raise ConfigError("there is nothing to evaluate on: give Trainer an eval_dataset")
+        return loaders.eval_loader(dataset, self._collate(), self.args, self.processes)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """Return the batches to predict."""
+        return self.get_eval_dataloader(test_dataset)
+
+    def _collate(self) -> loaders.Collate:
+        keep = self.args.remove_unused_columns
+        columns = loaders.columns_of(self.model, self.label_names) if keep else None
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return loaders.Collate(self.data_collator, columns, seed)
+
+    def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a batch whose tensors are where the model is."""
+        device = self.processes.device
+        return {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in inputs.items()
+        }
+
+    def autocast(self, *, evaluating: bool = False) -> AbstractContextManager[Any]:
+        """Return the context of half precision that the arguments ask for."""
+        args = self.args
+        bf16 = args.bf16 or (evaluating and args.bf16_full_eval)
+        fp16 = args.fp16 or (evaluating and args.fp16_full_eval)
+        return precision.autocast(self.processes.device, bf16=bf16, fp16=fp16)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the loss of a batch, or (loss, outputs).
+
+        An override returns the mean over the labelled items of its batch, and may ignore
+        `num_items_in_batch`: the trainer weighs the batches of a step by their items, of the first
+        part where a loss has several.
+        """
+        if self.compute_loss_func is not None:
+            labels = [inputs[name] for name in self.label_names if name in inputs]
+            outputs = model(**inputs)
+            given = labels[0] if len(labels) == 1 else tuple(labels)
+            items = num_items_in_batch or self.count_items(inputs)
+            loss = self.compute_loss_func(outputs, given, items[0])
+        else:
+            outputs = model(**inputs)
+            parts = getattr(outputs, "loss_parts", None)
+            if num_items_in_batch is None or parts is None:
+                loss = _loss_of(outputs)
+            else:
+                loss = parts.over(num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def count_items(self, inputs: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return how many labelled items each part of a batch's loss is the mean of.
+
+        For a model that is none of ours: its integer labels that are not -100, else its examples.
+        Override this where that is not what its loss divides by.
+        """
+        if isinstance(self.model, Labelled):
+            counts = self.model.label_counts(inputs)
+        else:
+            labels = (inputs.get(name) for name in self.label_names)
+            whole = (v for v in labels if isinstance(v, Tensor) and not v.is_floating_point())
+            counts = tuple(float((each != IGNORED).sum()) for each in whole)[:1]
+        return counts or (float(batch_size(inputs)),)
+
+    def loss_takes_items(self) -> bool:
+        """Whether `compute_loss` divides by the items of the whole step itself.
+
+        An override does not: people write a mean over the batch, whatever arguments they list.
+        """
+        if type(self).compute_loss is not TrainerSetup.compute_loss:
+            return False
+        return self.compute_loss_func is not None or isinstance(self.model, Labelled)
+
+    def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
+        """Make both; override this, or either of the two below."""
+        optimizer, scheduler = self._given_optimizers
+        self.optimizer = optimizer or self.create_optimizer()
+        self.lr_scheduler = scheduler or self.create_scheduler(num_training_steps, self.optimizer)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Make the optimiser that the arguments name."""
+        args = self.args
+        groups = parameter_groups(
+            model or self.model, args.learning_rate, args.weight_decay, args.layer_lr_decay
+        )
+        adam = {"betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
+        self.optimizer = build_optimizer(
+            groups, args.optim, args.learning_rate, adam, args.optim_args
+        )
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer) -> LRScheduler:
+        """Make the schedule that the arguments name."""
+        args = self.args
+        warmup = args.warmup(num_training_steps)
+        self.lr_scheduler = get_scheduler(
+            args.lr_scheduler_type, optimizer, warmup, num_training_steps, args.lr_scheduler_kwargs
+        )
+        return self.lr_scheduler
+
+    def save_model(self, output_dir: str | Path | None = None) -> None:
+        """Write the model and its tokenizer to a folder, by default ``output_dir``."""
+        if self.processes.first:
+            self.write_model(Path(output_dir or self.args.output_dir))
+
+    def write_model(self, folder: Path) -> None:
+        """Write the model, its tokenizer and the settings, on this process."""
+        if isinstance(self.model, PreTrainedModel):
+            self.model.save_pretrained(folder)
+        else:
+            save_weights(self.model, folder)
+        if hasattr(self.processing_class, "save_pretrained"):
+            self.processing_class.save_pretrained(folder)
+        self.args.save(folder)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add to the history, and tell callbacks."""
+        logs = {**logs, "epoch": round(self.state.epoch, 4)}
+        self.state.log_history.append({**logs, "step": self.state.global_step})
+        self._event("on_log", logs=logs)
+
+    def add_callback(self, callback: Any) -> None:
+        """Add a callback, an object or a class."""
+        self.callbacks.add(callback)
+
+    def remove_callback(self, callback: Any) -> None:
+        """Remove a callback, given itself or its class."""
+        self.callbacks.pop(callback)
+
+    def pop_callback(self, callback: Any) -> Any:
+        """Remove a callback and return it."""
+        return self.callbacks.pop(callback)
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.processes.first
+
+    def _event(self, name: str, **more: Any) -> None:
+        self.control = self.callbacks.call(
+            name,
+            self.args,
+            self.state,
+            self.control,
+            model=self.model,
+            processing_class=self.processing_class,
+            optimizer=self.optimizer,
+            lr_scheduler=self.lr_scheduler,
+            trainer=self,
+            **more,
+        )
+
+
+def _loss_of(outputs: Any) -> Tensor:
+    if isinstance(outputs, ModelOutput | Mapping):
+        loss = cast("Mapping[str, Any]", outputs).get("loss")
+    else:
+        loss = outputs[0]
+    if not isinstance(loss, Tensor):
+        raise ConfigError(
+            "the model gave no loss: the batch has no labels (columns are "
+            "label, labels or what label_names says), or forward returns none"
+        )
+    return loss
