@@ -6,6 +6,7 @@ Nothing is ever silently random, and nothing but an error of ours that names the
 import dataclasses
 import functools
 import json
+import re
 import tempfile
 import typing
 from pathlib import Path
@@ -111,8 +112,9 @@ def damaged(tensors, name, kind):
 KINDS = ("drop", "rename", "deepen", "flatten", "cut", "retype")
 
 
-def check_every_tensor(one, folder):
-    for name, tensor in one.tensors.items():
+def check_every_tensor(one, folder, names=None):
+    for name in names or one.tensors:
+        tensor = one.tensors[name]
         for kind in KINDS:
             if kind == "flatten" and tensor.dim() == 2 and len(tensor) == 1:
                 continue  # that is its own shape
@@ -128,7 +130,10 @@ def check_every_tensor(one, folder):
 
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_every_tensor_damaged_in_every_way_is_named(model_type, scratch):
-    check_every_tensor(original(model_type, main_task(model_type)), scratch)
+    """One layer of each kind; the slow test takes every one."""
+    one = original(model_type, main_task(model_type))
+    kinds = {re.sub(r"\d+", "0", name): name for name in one.tensors}
+    check_every_tensor(one, scratch, kinds.values())
 
 
 @pytest.mark.slow
@@ -282,7 +287,7 @@ def test_the_largest_and_smallest_numbers_cost_nothing(model_type, scratch):
         for value in LIMITS.get(field, (0, 65_535)):
             whole = isinstance(config.get(on_disk), int)
             changed = config | {on_disk: int(value) if whole else value}
-            if (field, value) != ("num_hidden_layers", 1000):  # takes seconds to build
+            if "layers" not in field or value != 1000:  # takes seconds to build
                 outcome(one, scratch, one.files | {CONFIG: json.dumps(changed).encode()})
 
 
