@@ -1,6 +1,5 @@
 """Decoder-only models: the base, and the heads that differ from an encoder's."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,10 +13,11 @@ from regard.layers.blocks import Stack
 from regard.models.encoder import TextBase
 from regard.models.heads import EncoderHead, LabelledHead, SequenceLabels, WordScores, flat_choices
 from regard.models.losses import (
-    IGNORED,
     PLAIN,
     CrossEntropy,
+    LabelledSuccessors,
     classification_loss,
+    shifted_left,
     token_loss,
 )
 from regard.models.model import without_memory
@@ -37,16 +37,10 @@ class DecoderModel(TextBase):
         return self.decoder(self.embeddings(batch), batch.layout)
 
 
-class NextToken(LabelledHead):
+class NextToken(LabelledSuccessors, LabelledHead):
     """A head whose scores are of the token that comes next (Radford et al. 2019, section 2)."""
 
     classifies: ClassVar[bool] = True
-
-    def counted_labels(
-        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
-    ) -> Sequence[Tensor]:
-        """Return the labels where they are compared: a token before their own."""
-        return [shifted_left(each) for each in labels]
 
     def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> CausalLMOutput:
         """Return `logits` padded, and the loss of `labels`, which are shifted here."""
@@ -89,7 +83,7 @@ class CausalEncoder(NextToken, WordScores):
             )
 
 
-class DoubleHeads(EncoderHead):
+class DoubleHeads(LabelledSuccessors, EncoderHead):
     """Which token comes next, and which of several texts is right (Radford et al. 2018, 3.3).
 
     The second head reads the token of each text that the caller points at.
@@ -102,12 +96,6 @@ class DoubleHeads(EncoderHead):
         self.choice = nn.Linear(config.hidden_size, 1)
         self.activation = activation(config.summary_activation or "linear")
         self.post_init()
-
-    def counted_labels(
-        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
-    ) -> Sequence[Tensor]:
-        """Return the labels where they are compared: a token before their own."""
-        return [shifted_left(each) for each in labels]
 
     def example_inputs(self, length: int) -> dict[str, Tensor]:
         """Return the ids of one choice of `length` tokens."""
@@ -207,11 +195,6 @@ def next_token_loss(
 ) -> Loss:
     """Return the cross-entropy of each token's successor in its own row; -100 is not counted."""
     return token_loss(logits, shifted_left(labels), layout, "labels", criterion)
-
-
-def shifted_left(labels: Tensor) -> Tensor:
-    """Return for each token the label of the one after it; -100 for the last of a row."""
-    return torch.cat([labels[..., 1:], labels.new_full((*labels.shape[:-1], 1), IGNORED)], -1)
 
 
 def last_token(

@@ -5,7 +5,6 @@ takes a packed `TokenBatch`. A family's class joins a head to its base:
 ``class BertForMaskedLM(BertPreTrainedModel, MaskedLM)``.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from jaxtyping import Float
@@ -16,11 +15,10 @@ from regard.layers.scoring import LanguageModelHead, first_token
 from regard.models.encoder import TextBase, TextModel
 from regard.models.losses import (
     Labelled,
+    LabelledSpans,
     SequenceLabelled,
     both_labels,
     classification_loss,
-    columns_of,
-    counted_positions,
     sequence_loss,
     span_loss,
     token_loss,
@@ -180,21 +178,13 @@ class TokenClassification(LabelledHead):
         return TokenClassifierOutput(**scored(loss), logits=layout.pad(logits))
 
 
-class QuestionAnswering(EncoderHead):
+class QuestionAnswering(LabelledSpans, EncoderHead):
     """Where an answer starts and ends (Devlin et al. 2019, section 4.2)."""
-
-    label_arguments: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
-
-    def counted_labels(
-        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
-    ) -> Sequence[Tensor]:
-        """Return positions, -100 for those that were cut off."""
-        return counted_positions(labels, columns_of(inputs))
 
     def dropout_rate(self, config: Any) -> float:
         """Return 0: what is read drops nothing."""

@@ -124,6 +124,33 @@ class SequenceLabelled(Labelled):
         return super().label_counts(inputs)
 
 
+class LabelledSpans(Labelled):
+    """The labels of a head that finds a span: where it starts, and where it ends."""
+
+    label_arguments: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
+
+    def counted_labels(
+        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        """Return positions, -100 for those that were cut off."""
+        return counted_positions(labels, columns_of(inputs))
+
+
+class LabelledSuccessors(Labelled):
+    """The labels of a head that scores the next token: each is the label of the token before."""
+
+    def counted_labels(
+        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        """Return the labels where they are compared: a token before their own."""
+        return [shifted_left(each) for each in labels]
+
+
+def shifted_left(labels: Tensor) -> Tensor:
+    """Return for each token the label of the one after it; -100 for the last of a row."""
+    return torch.cat([labels[..., 1:], labels.new_full((*labels.shape[:-1], 1), IGNORED)], -1)
+
+
 def sequence_loss(
     logits: Float[Tensor, "rows labels"],
     labels: Tensor,

@@ -1,6 +1,5 @@
 """The task heads over an encoder-decoder, each written once for all families."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -17,10 +16,9 @@ from regard.models.heads import hidden_layer
 from regard.models.losses import (
     IGNORED,
     Labelled,
+    LabelledSpans,
     SequenceLabelled,
     both_labels,
-    columns_of,
-    counted_positions,
     sequence_loss,
     span_loss,
     token_loss,
@@ -251,21 +249,13 @@ class Seq2SeqSequenceClassification(SequenceLabelled, LabelledSeq2SeqHead):
         return torch.where(found, columns, -1).amax(1)
 
 
-class Seq2SeqQuestionAnswering(Seq2SeqHead):
+class Seq2SeqQuestionAnswering(LabelledSpans, Seq2SeqHead):
     """Where an answer starts and ends, read off the decoder (Lewis et al. 2020, section 5.1)."""
-
-    label_arguments: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
-
-    def counted_labels(
-        self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
-    ) -> Sequence[Tensor]:
-        """Return positions, -100 for those that were cut off."""
-        return counted_positions(labels, columns_of(inputs))
 
     def forward(
         self,

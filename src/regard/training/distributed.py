@@ -59,15 +59,6 @@ class Processes:
         if self.world_size > 1:
             dist.barrier()
 
-    @contextmanager
-    def first_goes_first(self) -> Generator[None]:
-        """Let the first process do what is in the block before all others (a download)."""
-        if not self.first:
-            self.wait()
-        yield
-        if self.first:
-            self.wait()
-
 
 def join(args: TrainingArguments) -> Processes:
     """Join the processes that ``torchrun`` started; alone, without it."""
