@@ -18,7 +18,8 @@ import torch.nn.functional as F
 import transformers
 
 import regard
-from regard.attention.kernels import Pattern, sdpa
+from regard.attention.kernels import sdpa
+from regard.attention.patterns import Pattern
 from regard.batch import Layout
 
 

@@ -1,6 +1,21 @@
 # The public names, as type checkers and editors see them; __init__.py loads them when used.
 
+# adapters
+from regard.adapters.adapter import add_adapter as add_adapter
+from regard.adapters.adapter import delete_adapter as delete_adapter
+from regard.adapters.adapter import disable_adapter as disable_adapter
+from regard.adapters.adapter import merge_adapter as merge_adapter
+from regard.adapters.adapter import merge_and_unload as merge_and_unload
+from regard.adapters.adapter import set_adapter as set_adapter
+from regard.adapters.adapter import unmerge_adapter as unmerge_adapter
+from regard.adapters.config import LoraConfig as LoraConfig
+from regard.adapters.files import load_adapter as load_adapter
+from regard.adapters.files import save_adapters as save_adapters
+
 # configurations
+# generation
+from regard.attention.cache import Cache as Cache
+
 # packed batches
 from regard.batch import Layout as Layout
 from regard.batch import TokenBatch as TokenBatch
@@ -51,6 +66,19 @@ from regard.errors import CheckpointError as CheckpointError
 from regard.errors import CheckpointNotFoundError as CheckpointNotFoundError
 from regard.errors import ConfigError as ConfigError
 from regard.errors import DataError as DataError
+from regard.generation.batching import GenerationScheduler as GenerationScheduler
+from regard.generation.config import GenerationConfig as GenerationConfig
+from regard.generation.constrain import Choice as Choice
+from regard.generation.constrain import Json as Json
+from regard.generation.constrain import Regex as Regex
+from regard.generation.engine import GenerationEngine as GenerationEngine
+from regard.generation.outputs import GenerateOutput as GenerateOutput
+from regard.generation.scoring import log_likelihood as log_likelihood
+from regard.generation.scoring import perplexity as perplexity
+from regard.generation.scoring import rank_choices as rank_choices
+from regard.generation.stream import TextStream as TextStream
+from regard.generation.streamers import TextIteratorStreamer as TextIteratorStreamer
+from regard.generation.streamers import TextStreamer as TextStreamer
 from regard.images.processor import AutoImageProcessor as AutoImageProcessor
 from regard.images.processor import DeiTImageProcessor as DeiTImageProcessor
 from regard.images.processor import ImageProcessor as ImageProcessor
@@ -140,6 +168,10 @@ from regard.models.electra import (
 from regard.models.electra import ElectraForTokenClassification as ElectraForTokenClassification
 from regard.models.electra import ElectraModel as ElectraModel
 from regard.models.electra import ElectraPreTrainedModel as ElectraPreTrainedModel
+from regard.models.electra_pretraining import (
+    ElectraForJointPreTraining as ElectraForJointPreTraining,
+)
+from regard.models.extension import extend_embeddings as extend_embeddings
 from regard.models.gpt2 import GPT2Config as GPT2Config
 from regard.models.gpt2 import GPT2DoubleHeadsModel as GPT2DoubleHeadsModel
 from regard.models.gpt2 import GPT2ForQuestionAnswering as GPT2ForQuestionAnswering
@@ -202,6 +234,7 @@ from regard.models.mt5 import MT5ForSequenceClassification as MT5ForSequenceClas
 from regard.models.mt5 import MT5ForTokenClassification as MT5ForTokenClassification
 from regard.models.mt5 import MT5Model as MT5Model
 from regard.models.mt5 import MT5PreTrainedModel as MT5PreTrainedModel
+from regard.models.multitask import MultiTaskModel as MultiTaskModel
 from regard.models.qwen2 import Qwen2Config as Qwen2Config
 from regard.models.qwen2 import Qwen2ForCausalLM as Qwen2ForCausalLM
 from regard.models.qwen2 import Qwen2ForQuestionAnswering as Qwen2ForQuestionAnswering
@@ -261,6 +294,11 @@ from regard.models.xlm_roberta import (
 )
 from regard.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from regard.models.xlm_roberta import XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel
+from regard.pipelines.chat import ChatPipeline as ChatPipeline
+from regard.pipelines.chat import Conversation as Conversation
+from regard.pipelines.extractive import (
+    ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,
+)
 
 # pipelines
 from regard.pipelines.feature_extraction import (
@@ -270,13 +308,19 @@ from regard.pipelines.sentence_encoder import SentenceEncoder as SentenceEncoder
 from regard.pipelines.sentence_similarity import (
     SentenceSimilarityPipeline as SentenceSimilarityPipeline,
 )
+from regard.pipelines.summarization import SummarizationPipeline as SummarizationPipeline
 from regard.pipelines.tasks import pipeline as pipeline
+from regard.pipelines.text2text import Text2TextGenerationPipeline as Text2TextGenerationPipeline
+from regard.pipelines.text2text import TranslationPipeline as TranslationPipeline
+from regard.pipelines.text_generation import TextGenerationPipeline as TextGenerationPipeline
 from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )
 from regard.text.encoding import BatchEncoding as BatchEncoding
 
 # tokenizers
+from regard.text.extend import Extension as Extension
+from regard.text.extend import extend_tokenizer as extend_tokenizer
 from regard.text.families import AutoTokenizer as AutoTokenizer
 from regard.text.families import BartTokenizer as BartTokenizer
 from regard.text.families import BartTokenizerFast as BartTokenizerFast
@@ -306,6 +350,7 @@ from regard.text.families import T5Tokenizer as T5Tokenizer
 from regard.text.families import T5TokenizerFast as T5TokenizerFast
 from regard.text.families import XLMRobertaTokenizer as XLMRobertaTokenizer
 from regard.text.families import XLMRobertaTokenizerFast as XLMRobertaTokenizerFast
+from regard.text.learn import train_tokenizer as train_tokenizer
 from regard.text.tokenizer import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from regard.text.tokenizer import Tokenizer as Tokenizer
 from regard.training.arguments import TrainingArguments as TrainingArguments
@@ -313,11 +358,15 @@ from regard.training.callbacks import EarlyStoppingCallback as EarlyStoppingCall
 from regard.training.callbacks import TrainerCallback as TrainerCallback
 from regard.training.callbacks import TrainerControl as TrainerControl
 from regard.training.callbacks import TrainerState as TrainerState
+from regard.training.distillation import Distillation as Distillation
+from regard.training.distillation import DistillationTrainer as DistillationTrainer
 from regard.training.evaluation import EvalPrediction as EvalPrediction
 from regard.training.evaluation import PredictionOutput as PredictionOutput
+from regard.training.freezing import freeze as freeze
 from regard.training.metrics.loading import load_metric as load_metric
 from regard.training.metrics.loading import metrics_for as metrics_for
 from regard.training.metrics.metric import Metric as Metric
+from regard.training.multitask import MultiTaskTrainer as MultiTaskTrainer
 from regard.training.report import ReportCallback as ReportCallback
 from regard.training.reporting import ProgressCallback as ProgressCallback
 from regard.training.reporting import TensorBoardCallback as TensorBoardCallback

@@ -15,62 +15,24 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from regard.padded import as_mask, broadcast_rows, check_inputs
-
-
-@dataclass(frozen=True)
-class Group:
-    """Neighbouring sequences of equal length: `count` of `length` tokens, the first at `start`."""
-
-    start: int
-    count: int
-    length: int
-
-    def view(self, packed: Tensor) -> Tensor:
-        """Return this group's part of (tokens, ...) as (count, length, ...), without a copy."""
-        part = packed[self.start : self.start + self.count * self.length]
-        return part.view(self.count, self.length, *packed.shape[1:])
+from regard.places import Block, Group, Shared
 
 
 @dataclass(frozen=True, eq=False)
-class Scattered:
-    """Sequences that do not lie side by side, or are not equally long.
+class Past:
+    """What a cache holds of the sequences of a layout, each in packed order; on the host.
 
     Attributes:
-        index: (count, longest) place of each token. Each sequence ends at the last column, so that
-            the ends of queries and keys meet; any place stands in the columns before its start.
-        mask: (count, longest) True where there is a token.
+        lengths: Tokens before those of the layout.
+        slots: Where in the cache the sequence lies.
     """
 
-    index: Int[Tensor, "count longest"]
-    mask: Bool[Tensor, "count longest"]
-
-    @property
-    def length(self) -> int:
-        """Tokens of the longest sequence."""
-        return self.index.shape[1]
-
-    def view(self, packed: Tensor) -> Tensor:
-        """Return these sequences' part of (tokens, ...) as (count, longest, ...), a copy."""
-        return packed[self.index]
+    lengths: tuple[int, ...]
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """What one call of attention takes: sequences with equally many queries, and their keys.
-
-    Attributes:
-        queries: Where the queries lie.
-        keys: Where the keys of the same sequences lie, in the same order.
-        bias: (count or 1, heads, queries, keys) added to the scaled scores, or None.
-    """
-
-    queries: Group
-    keys: Group | Scattered
-    bias: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
+class Layout(Shared):
     """Where each sequence lies in a packed batch, and how to get back to the caller's rows.
 
     Attributes:
@@ -86,6 +48,7 @@ class Layout:
             None: none.
         gapless: Whether the positions of every sequence are 0, 1, 2, ...: there is no hole in the
             mask, and the caller gave no others.
+        past: The tokens that come before these, if a cache holds some.
     """
 
     lengths: tuple[int, ...]
@@ -97,6 +60,7 @@ class Layout:
     index: Int[Tensor, " tokens"] | None
     bias: tuple[Tensor, ...] | None = None
     gapless: bool = True
+    past: Past | None = None
 
     @classmethod
     def from_mask(cls, mask: Bool[Tensor, "rows columns"]) -> Self:
@@ -137,6 +101,47 @@ class Layout:
             index = row * columns + positions
         return cls(ordered, order, columns, _groups(ordered), offsets, positions, index)
 
+    @classmethod
+    def after(
+        cls,
+        lengths: Sequence[int],
+        past: Sequence[int],
+        slots: Sequence[int],
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """Lay out the next `lengths` tokens of rows of which a cache has `past` in `slots`."""
+        if all(length == 1 for length in lengths):
+            return cls._one_token_each(Past(tuple(past), tuple(slots)), device)
+        layout = cls.from_lengths(lengths, device)
+        before = Past(
+            tuple(past[row] for row in layout.order), tuple(slots[row] for row in layout.order)
+        )
+        starts = torch.tensor(before.lengths, device=device)
+        starts = starts.repeat_interleave(layout.offsets.diff(), output_size=layout.tokens)
+        return replace(layout, positions=layout.positions + starts, past=before)
+
+    @classmethod
+    def _one_token_each(cls, past: Past, device: torch.device | str | None) -> Self:
+        """Return what `after` does for one token per row: this is made for every new token."""
+        count = len(past.lengths)
+        return cls(
+            (1,) * count,
+            tuple(range(count)),
+            min(count, 1),
+            (Group(0, count, 1),) if count else (),
+            torch.arange(count + 1, dtype=torch.int32, device=device),
+            torch.tensor(past.lengths, dtype=torch.int64, device=device),
+            None,
+            past=past,
+        )
+
+    @property
+    def reach(self) -> int:
+        """Positions that the longest row takes, those of its past included."""
+        if self.past is None or not self.lengths:
+            return self.columns
+        return max(p + n for p, n in zip(self.past.lengths, self.lengths, strict=True))
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         """What attends to what when each sequence attends to itself: each group to itself."""
@@ -152,6 +157,15 @@ class Layout:
     def keys(self) -> Self:
         """The layout of what is attended to."""
         return self
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether how far apart tokens are is seen from how far apart they lie."""
+        return self.gapless
+
+    def key_positions(self, block: Block) -> Int[Tensor, "count keys"]:
+        """Return the positions of the keys of a block."""
+        return block.keys.view(self.positions)
 
     @property
     def tokens(self) -> int:

@@ -187,7 +187,7 @@ class Config:
     def check(self) -> None:
         """Raise `ConfigError` for a value that cannot be built; subclasses add their own rules."""
         for name, annotation in _annotations(type(self)).items():
-            _check(name, getattr(self, name), annotation, self._called_on_disk(name))
+            check_value(name, getattr(self, name), annotation, self._called_on_disk(name))
         if self.problem_type not in (None, *PROBLEM_TYPES):
             raise ConfigError(
                 f"problem_type is {self.problem_type!r}; known: {', '.join(PROBLEM_TYPES)}"
@@ -257,14 +257,14 @@ class Config:
 
     def _set_labels(self, count: int | None) -> None:
         if self.id2label is None and self.label2id:
-            _check("label2id", self.label2id, dict)
+            check_value("label2id", self.label2id, dict)
             numbered = {index: label for label, index in self.label2id.items()}
             if len(numbered) < len(self.label2id):
                 raise ConfigError("label2id gives two labels the same number")
             self.id2label = _checked_labels(numbered, "label2id")
         if self.id2label is None:
             count = self.usual_labels if count is None else count
-            _check("num_labels", count, int)
+            check_value("num_labels", count, int)
             self.id2label = _generic_labels(count)
         self.id2label = _checked_labels(self.id2label, "id2label")
         if count is not None and count != len(self.id2label):
@@ -277,7 +277,7 @@ class Config:
 
 
 def _checked_labels(given: Any, field: str) -> dict[int, str]:
-    _check("id2label", given, dict)
+    check_value("id2label", given, dict)
     try:
         labels = {int(index): label for index, label in given.items()}
     except (TypeError, ValueError) as error:
@@ -291,7 +291,7 @@ def _checked_labels(given: Any, field: str) -> dict[int, str]:
         if isinstance(label, int):  # data sets whose labels are numbers
             labels[index] = str(label)
         else:
-            _check(f"id2label[{index}]", label, str)
+            check_value(f"id2label[{index}]", label, str)
     return labels
 
 
@@ -333,7 +333,7 @@ def _as_float(value: Any) -> Any:
     return float(value) if plain else value
 
 
-def _check(name: str, value: object, annotation: Any, note: str = "") -> None:
+def check_value(name: str, value: object, annotation: Any, note: str = "") -> None:
     """Raise `ConfigError`, ending with `note`, for a value of another type or outside LIMITS."""
     if not _fits(value, annotation):
         names = " or ".join(_spelled(one) for one in _alternatives(annotation))

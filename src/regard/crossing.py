@@ -9,11 +9,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from regard.batch import Block, Group, Layout, Scattered
+from regard.batch import Layout
+from regard.places import Block, Group, Scattered, Shared, Slots
 
 
 @dataclass(frozen=True, eq=False)
-class Crossing:
+class Crossing(Shared):
     """Each sequence of one layout attends to the same row's sequence of another.
 
     Attributes:
@@ -56,6 +57,15 @@ class Crossing:
             blocks.append(Block(group, _scattered(ends, lengths, keys.offsets.device)))
         return cls(queries, keys, tuple(blocks))
 
+    @property
+    def by_distance(self) -> bool:
+        """Whether how far apart tokens are is seen from how far apart they lie."""
+        return self.queries.gapless and self.keys.gapless
+
+    def key_positions(self, block: Block) -> Tensor:
+        """Return the positions of the keys of a block, (count, keys)."""
+        return block.keys.view(self.keys.positions)
+
     @cached_property
     def realigned(self) -> tuple[Tensor, Tensor] | None:
         """Where the keys lie in the order of the queries' sequences, and where each then starts.
@@ -74,8 +84,30 @@ class Crossing:
         return torch.tensor([*index], device=device), offsets
 
 
-#: What attends to what: sequences to themselves, or to those of another layout.
-Scope = Layout | Crossing
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Each sequence of a layout attends to what a cache holds for it.
+
+    Attributes:
+        queries: Where the sequences that attend lie.
+        blocks: Their keys lie in slots.
+    """
+
+    queries: Layout
+    blocks: tuple[Block, ...]
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether how far apart tokens are is seen from how far apart they lie."""
+        return all(isinstance(b.keys, Slots) and b.keys.mask is None for b in self.blocks)
+
+    def key_positions(self, block: Block) -> Tensor:
+        """Return the positions of the keys of a block, (1, keys)."""
+        return torch.arange(block.keys.length, device=self.queries.positions.device)[None]
+
+
+#: What attends to what: sequences to themselves, to those of another layout, or to a cache's.
+Scope = Layout | Crossing | Stored
 
 
 def _scattered(ends: Sequence[int], lengths: Sequence[int], device: torch.device) -> Scattered:

@@ -35,8 +35,15 @@ class Loss:
     def __add__(self, other: "Loss") -> "Loss":
         return Loss(self.totals + other.totals, self.counts + other.counts)
 
+    def weighted(self, weight: float) -> "Loss":
+        """Return the same means, times a weight."""
+        return Loss(tuple(total * weight for total in self.totals), self.counts)
+
     def __truediv__(self, divisor: float) -> "Loss":
         return Loss(tuple(total / divisor for total in self.totals), self.counts)
+
+    def __mul__(self, factor: float) -> "Loss":
+        return Loss(tuple(total * factor for total in self.totals), self.counts)
 
 
 def scored(loss: Loss | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ SOURCES = read_sources(PACKAGE)
 #: "models/bart.py: BartForConditionalGeneration.forward": "public edge, the field's signature".
 LONG_SIGNATURES: dict[str, str] = {
     "models/decoder.py: DoubleHeads.forward": "public edge, the field's signature",
+    "models/multitask.py: MultiTaskModel.forward": "public edge, the field's signature",
     "training/setup.py: TrainerSetup.__init__": "public edge, the field's signature",
 }
 

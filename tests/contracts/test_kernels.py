@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.attention import kernels
-from regard.attention.kernels import ALL, KERNELS, Pattern, attention_maps, eager
-from regard.batch import Group, Layout, Scattered
+from regard.attention.kernels import KERNELS, attention_maps, eager
+from regard.attention.patterns import ALL, Pattern
+from regard.batch import Layout
 from regard.crossing import Crossing
+from regard.places import Group, Scattered
 
 PATTERNS = [
     ALL,

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.kernels import ALL, Kernel, Pattern, sdpa
+from regard.attention.cache import KeyValues, Remembered
+from regard.attention.kernels import Kernel, sdpa
+from regard.attention.patterns import ALL, Pattern
 from regard.attention.positions import Rotary
 from regard.batch import Layout
 from regard.crossing import Crossing, Scope
@@ -57,8 +59,8 @@ class ScaledDotProduct(nn.Module):
     def forward(
         self,
         query: Float[Tensor, "tokens heads head_dim"],
-        key: Float[Tensor, "key_tokens key_heads head_dim"],
-        value: Float[Tensor, "key_tokens key_heads head_dim"],
+        key: Float[Tensor, "*key_tokens key_heads head_dim"],
+        value: Float[Tensor, "*key_tokens key_heads head_dim"],
         scope: Scope,
     ) -> Float[Tensor, "tokens heads head_dim"]:
         """Mix `value` within each sequence of `scope`."""
@@ -114,17 +116,32 @@ class Attention(nn.Module):
         self,
         hidden: Float[Tensor, "tokens width"],
         layout: Layout,
-        memory: Memory | None = None,
+        memory: Memory | Remembered | None = None,
+        past: KeyValues | None = None,
     ) -> Float[Tensor, "tokens width"]:
-        """Let each token attend to its own sequence, or to what `memory` holds for it."""
-        source = hidden if memory is None else memory.hidden
-        query, key, value = (
-            project(vectors).unflatten(-1, (-1, self.head_dim))
-            for project, vectors in ((self.query, hidden), (self.key, source), (self.value, source))
-        )
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
+        """Let each token attend to its own sequence, or to what `memory` holds for it.
+
+        What is before these tokens in their own sequences is read from `past`, which then has
+        them too.
+        """
+        query = self._heads(self.query(hidden), self.query_norm)
+        if isinstance(memory, Remembered):
+            mixed = self.mix(query, memory.key, memory.value, memory.scope)
+            return self.output(mixed.flatten(-2))
+        key, value = self.project(hidden if memory is None else memory.hidden)
         if self.rotary is not None:
             query, key = self.rotary(query, key, layout)
-        scope = layout if memory is None else memory.crossing
+        scope: Scope = layout if memory is None else memory.crossing
+        if past is not None:
+            key, value, scope = past.append(key, value, layout)
         return self.output(self.mix(query, key, value, scope).flatten(-2))
+
+    def project(
+        self, vectors: Float[Tensor, "tokens width"]
+    ) -> tuple[Float[Tensor, "tokens heads head_dim"], Float[Tensor, "tokens heads head_dim"]]:
+        """Return keys and values of what is attended to."""
+        return self._heads(self.key(vectors), self.key_norm), self._heads(self.value(vectors))
+
+    def _heads(self, vectors: Tensor, norm: nn.Module | None = None) -> Tensor:
+        heads = vectors.view(-1, vectors.shape[-1] // self.head_dim, self.head_dim)
+        return heads if norm is None else norm(heads)

@@ -8,56 +8,18 @@ A kernel sees no module, no configuration and no environment.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from regard.batch import Block, Group, Scattered
-from regard.crossing import Crossing, Scope
+from regard.attention.bundles import bundled, worth_it
+from regard.attention.patterns import ALL, Pattern
+from regard.crossing import Crossing, Scope, Stored
+from regard.places import Block, Group, Scattered, Slots
 
-
-@dataclass(frozen=True)
-class Pattern:
-    """Who may attend to whom within a sequence, and how scores are scaled.
-
-    Where there are more keys than queries, the queries are the last of the sequence.
-
-    Attributes:
-        causal: Whether a token sees only itself and what comes before it.
-        window: How many tokens away it sees at most: 0 is only itself. None sees all.
-        scale: Factor of the scores; None is ``head_dim ** -0.5``.
-    """
-
-    causal: bool = False
-    window: int | None = None
-    scale: float | None = None
-
-    def allowed(
-        self, queries: int, keys: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "queries keys"]:
-        """Return True where the query of a row may attend to the key of a column."""
-        query_places = torch.arange(keys - queries, keys, device=device)
-        return self.reaches(query_places[:, None] - torch.arange(keys, device=device))
-
-    def reaches(self, distance: Int[Tensor, "*pairs"]) -> Bool[Tensor, "*pairs"]:
-        """Return True where a query may attend to the key that is `distance` tokens before it."""
-        allowed = distance >= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
-        return allowed if self.window is None else allowed & (distance.abs() <= self.window)
-
-    def limits(self, keys: int) -> bool:
-        """Whether the window hides anything among so many keys."""
-        return self.window is not None and self.window < keys - 1
-
-    def hides(self, queries: int, keys: int) -> bool:
-        """Whether anything is hidden from so many queries at the end of so many keys."""
-        return self.limits(keys) or (self.causal and queries > 1)
-
-
-ALL = Pattern()
 #: Fewest queries that are scored together under a window; fewer would be more work to start than
 #: to do.
 BLOCK = 32
@@ -66,8 +28,8 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Scope, Pattern, float], Tensor]
 
 def eager(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "key_tokens key_heads head_dim"],
-    value: Float[Tensor, "key_tokens key_heads head_dim"],
+    key: Float[Tensor, "*key_tokens key_heads head_dim"],
+    value: Float[Tensor, "*key_tokens key_heads head_dim"],
     scope: Scope,
     pattern: Pattern = ALL,
     dropout: float = 0.0,
@@ -83,15 +45,23 @@ def eager(
 
 def sdpa(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "key_tokens key_heads head_dim"],
-    value: Float[Tensor, "key_tokens key_heads head_dim"],
+    key: Float[Tensor, "*key_tokens key_heads head_dim"],
+    value: Float[Tensor, "*key_tokens key_heads head_dim"],
     scope: Scope,
     pattern: Pattern = ALL,
     dropout: float = 0.0,
 ) -> Float[Tensor, "tokens heads head_dim"]:
-    """PyTorch's fused attention, one call per group of sequences of equal length."""
+    """PyTorch's fused attention, one call per group of sequences of equal length.
+
+    In training on a processor, where that is slow, it is `bundled` instead.
+    """
+    if worth_it(scope, query, pattern, dropout):
+        return bundled(query, key, value, scope, pattern, dropout)
     parts: list[Tensor] = []
     for block in scope.blocks:
+        if block.queries.length == 1 and block.bias is None and key.shape[-2] < query.shape[1]:
+            parts.append(_one_query(query, key, value, block, pattern, dropout))
+            continue
         # The fused causal mask lets the first query meet the first key, so it is for squares.
         square = block.queries == block.keys and block.bias is None
         window = pattern.window
@@ -114,8 +84,8 @@ def sdpa(
 
 def varlen(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "key_tokens key_heads head_dim"],
-    value: Float[Tensor, "key_tokens key_heads head_dim"],
+    key: Float[Tensor, "*key_tokens key_heads head_dim"],
+    value: Float[Tensor, "*key_tokens key_heads head_dim"],
     scope: Scope,
     pattern: Pattern = ALL,
     dropout: float = 0.0,
@@ -135,6 +105,10 @@ def varlen(
         )
     from torch.nn.attention.varlen import varlen_attn  # imports a compiler
 
+    if isinstance(scope, Stored):
+        raise ValueError(
+            "attention kernel 'varlen' reads no cache; use attn_implementation=\"sdpa\""
+        )
     offsets = scope.keys.offsets
     if isinstance(scope, Crossing) and scope.realigned is not None:
         index, offsets = scope.realigned
@@ -160,7 +134,7 @@ KERNELS: Mapping[str, Kernel] = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
 
 def attention_maps(
     query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "key_tokens key_heads head_dim"],
+    key: Float[Tensor, "*key_tokens key_heads head_dim"],
     scope: Scope,
     pattern: Pattern = ALL,
 ) -> Float[Tensor, "rows heads columns key_columns"]:
@@ -168,6 +142,8 @@ def attention_maps(
 
     Memory grows with the square of the length: this is for looking, not for computing.
     """
+    if isinstance(scope, Stored):
+        raise ValueError("who attends to whom is seen in a forward without a cache only")
     queries, keys = scope.queries, scope.keys
     from_, to = queries.places(), keys.places()
     shape = (len(queries.lengths), queries.columns, keys.columns, query.shape[1])
@@ -203,11 +179,17 @@ def _mask(block: Block, pattern: Pattern, query: Tensor) -> Tensor | None:
 
     Of a shape that fits (count, heads, queries, keys); None where there is neither.
     """
-    allowed, length = None, block.keys.length
-    if pattern.hides(block.queries.length, length):
-        allowed = pattern.allowed(block.queries.length, length, query.device)
-    if isinstance(block.keys, Scattered):
-        there = block.keys.mask[:, None, None, :]
+    keys, allowed = block.keys, None
+    if isinstance(keys, Slots):
+        key = pattern.causal, pattern.window, query.dtype
+        hidden = keys.once(key, lambda: _hidden(keys, pattern, query))
+        if hidden is None or block.bias is None:
+            return hidden if block.bias is None else block.bias.to(query.dtype)
+        return block.bias.to(query.dtype) + hidden
+    if pattern.hides(block.queries.length, keys.length):
+        allowed = pattern.allowed(block.queries.length, keys.length, query.device)
+    if isinstance(keys, Scattered):
+        there = keys.mask[:, None, None, :]
         allowed = there if allowed is None else allowed & there
     if block.bias is None:
         return allowed
@@ -215,9 +197,43 @@ def _mask(block: Block, pattern: Pattern, query: Tensor) -> Tensor | None:
     return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
 
 
-def _per_head(packed: Tensor, where: Group | Scattered, heads: int) -> Tensor:
+def _hidden(keys: Slots, pattern: Pattern, query: Tensor) -> Tensor | None:
+    """Return minus infinity where queries may not attend to what lies in slots, and else zero.
+
+    None where they may to all. As numbers, made once for all layers: of truth values each call of
+    the fused kernel would make them again.
+    """
+    allowed = None if keys.mask is None else keys.mask[:, None, None, :]
+    if keys.distance is not None:
+        reached = pattern.reaches(keys.distance)[:, None]
+        allowed = reached if allowed is None else reached & allowed
+    if allowed is None:
+        return None
+    return query.new_zeros(allowed.shape).masked_fill_(~allowed, -torch.inf)
+
+
+def _per_head(packed: Tensor, where: Group | Scattered | Slots, heads: int) -> Tensor:
     """Return one block's keys or values as (count, heads, length, head_dim)."""
     return _shared(where.view(packed).transpose(1, 2), heads)
+
+
+def _one_query(
+    query: Tensor, key: Tensor, value: Tensor, block: Block, pattern: Pattern, dropout: float
+) -> Tensor:
+    """Return a block's mixed values where heads share keys and each sequence has one query.
+
+    The heads that share keys are then as many queries to them, and no keys need to be repeated.
+    """
+    count, key_heads = block.queries.count, key.shape[-2]
+    mixed = F.scaled_dot_product_attention(
+        block.queries.view(query).view(count, key_heads, -1, query.shape[-1]),
+        _per_head(key, block.keys, key_heads),
+        _per_head(value, block.keys, key_heads),
+        attn_mask=_mask(block, pattern, query),
+        dropout_p=dropout,
+        scale=pattern.scale,
+    )
+    return mixed.reshape(count, *query.shape[1:])
 
 
 def _shared(keys: Tensor, heads: int) -> Tensor:

@@ -56,6 +56,7 @@ class Rotary(nn.Module):
                 f"known: {', '.join(SCALINGS)}"
             )
         self._check()
+        self.kin = (head_dim, theta, max_positions, repr(sorted(self.scaling.items())))
         self.frequencies(1)  # a missing number shows now, not at the first call
 
     def _check(self) -> None:
@@ -83,12 +84,16 @@ class Rotary(nn.Module):
         layout: Layout,
     ) -> tuple[Float[Tensor, "tokens heads head_dim"], Float[Tensor, "tokens key_heads head_dim"]]:
         """Turn queries and keys by their positions; the angles are computed once, in fp32."""
-        found = self.frequencies(layout.columns)
+        # Layers of one kind turn alike: the first of them computes the angles for all.
+        cos, sin = layout.once((self.kin, query.dtype), lambda: self._turns(layout, query))
+        return _turn(query, cos, sin), _turn(key, cos, sin)
+
+    def _turns(self, layout: Layout, query: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.frequencies(layout.reach)
         angles = layout.positions[:, None].float() * found.inverse.to(query.device)
         turn = torch.cat([angles, angles], -1)[:, None]
-        cos = (turn.cos() * found.factor).to(query.dtype)
-        sin = (turn.sin() * found.factor).to(query.dtype)
-        return _turn(query, cos, sin), _turn(key, cos, sin)
+        cos, sin = turn.cos() * found.factor, turn.sin() * found.factor
+        return cos.to(query.dtype), sin.to(query.dtype)
 
 
 def _turn(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

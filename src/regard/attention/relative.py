@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from regard.batch import Block
 from regard.crossing import Scope
 from regard.errors import ConfigError
+from regard.places import Block
 
 
 class RelativeBias(nn.Embedding):
@@ -50,7 +50,7 @@ class RelativeBias(nn.Embedding):
         Where there are more keys than queries, the queries are the last of the sequence.
         """
         blocks = scope.blocks
-        if not (scope.queries.gapless and scope.keys.gapless):
+        if not scope.by_distance:
             return tuple(self._by_position(block, scope) for block in blocks)
         queries = max((block.queries.length for block in blocks), default=0)
         keys = max((block.keys.length for block in blocks), default=0)
@@ -61,7 +61,7 @@ class RelativeBias(nn.Embedding):
     def _by_position(self, block: Block, scope: Scope) -> Tensor:
         """Return the bias of a block whose distances are not those of the packed places."""
         queries = block.queries.view(scope.queries.positions)
-        keys = block.keys.view(scope.keys.positions)
+        keys = scope.key_positions(block)
         buckets = self.bucket(keys[:, None, :] - queries[:, :, None])
         return super().forward(buckets).movedim(-1, 1)
 

@@ -14,12 +14,14 @@ class Anatomy:
         optional: Paths in this model of the parts of its bases that a file or the model may lack (a
             pooler), whether it has them or not, and of buffers that keep what their constructor
             says.
+        heads: Paths of the heads, where several lie below one name.
         aliases: Second names on disk, which count where they differ: second name -> first name.
     """
 
     prefix: str
     base_paths: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def required(self, name: str) -> bool:
@@ -28,7 +30,7 @@ class Anatomy:
 
     def head(self, name: str) -> str:
         """Return what `name`, which is not required, belongs to: an optional part, or a head."""
-        return above(name, self.optional) or name.split(".")[0]
+        return above(name, (*self.optional, *self.heads)) or name.split(".")[0]
 
     def spellings(self, disk: str) -> tuple[str, str, str]:
         """Return `disk` as it is, with and without the base prefix: files have it or not."""

@@ -36,7 +36,12 @@ EMBEDDED = {
         folder="model",
         weights="model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        tasks=("feature-extraction", "sentence-similarity", "zero-shot-classification"),
+        tasks=(
+            "feature-extraction",
+            "sentence-similarity",
+            "summarization",
+            "zero-shot-classification",
+        ),
         size=90_868_376,
     ),
     "HuggingFaceTB/SmolLM2-135M-Instruct": Embedded(
@@ -45,7 +50,7 @@ EMBEDDED = {
         folder="",
         weights="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        tasks=("text-generation", "chat"),
+        tasks=("text-generation", "chat", "summarization"),
         size=98_362_432,
     ),
 }

@@ -22,12 +22,14 @@ class LoadRequest:
         strict: Refuse a checkpoint whose base weights are not exactly the model's.
         reshape_head: Whether a head of another size in the file may be replaced by a new one.
         initialise: Fills the parameters of one module with fresh random values.
+        comes_later: Whether the tensor of that name on disk comes from other files than these.
     """
 
     initialise: Callable[[nn.Module], None]
     dtype: torch.dtype | None = None
     strict: bool = True
     reshape_head: bool = False
+    comes_later: Callable[[str], bool] = lambda _: False
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,9 @@ def _misfit(stored: StoredTensor, target: Tensor) -> str:
 def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -> None:
     """Raise for what must not be, and give a notice for what may be but should be known."""
     missing = [name for name in match.missing if anatomy.required(name)]
-    replaced = [
-        name for name in match.misshapen if request.reshape_head and not anatomy.required(name)
-    ]
+    later = {n for d, names in match.places.items() if request.comes_later(d) for n in names}
+    free = match.misshapen if request.reshape_head else later & match.misshapen.keys()
+    replaced = [name for name in free if not anatomy.required(name)]
     inside = _inside_base(match, anatomy)
     halved = _half_there(match, anatomy)
     problems = [
@@ -235,7 +237,7 @@ def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -
         )
     for problem in problems:
         notices.warning("%s: %s", source, problem)
-    lacking = {*match.missing, *match.misshapen}
+    lacking = {*match.missing, *match.misshapen} - later
     new = [name for names in match.places.values() for name in names if name in lacking]
     if new:
         notices.warning("%s: new and random until trained: %s", source, listing(new))

@@ -1,6 +1,6 @@
 """Put back exactly what `save_weights` wrote of the same model, as a resumed run needs it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,10 @@ from regard.errors import CheckpointError, listing
 
 
 def restore_weights(
-    model: nn.Module, folder: CheckpointFolder, second_names: Iterable[str] = ()
+    model: nn.Module,
+    folder: CheckpointFolder,
+    second_names: Iterable[str] = (),
+    copy: Callable[[Tensor, Tensor], object] = Tensor.copy_,
 ) -> None:
     """Copy stored weights into `model`, whose parameters stay the objects that they are.
 
@@ -23,6 +26,7 @@ def restore_weights(
         model: The model that was saved, or one made like it.
         folder: What `save_weights` wrote.
         second_names: Tensors that may stand in the file once more under another name.
+        copy: Sets a tensor of the model, its first argument, to one of the file.
 
     Raises:
         CheckpointError: The folder has the weights of another model; names the tensors.
@@ -44,7 +48,7 @@ def restore_weights(
         raise CheckpointError(f"{folder.name} is not of this model: {listing(wrong)}")
     with torch.no_grad():
         for name, tensor in found.items():
-            targets[name].copy_(tensor)
+            copy(targets[name], tensor)
 
 
 def _kind(tensor: Tensor) -> str:

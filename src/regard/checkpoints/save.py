@@ -27,6 +27,7 @@ def save_weights(
     folder: Path,
     max_shard_size: int | str = "5GB",
     second_names: Mapping[str, str] | None = None,
+    state_dict: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write every tensor of `model` once, sharded if need be; older weights there are replaced.
 
@@ -35,12 +36,14 @@ def save_weights(
         folder: Where to write; made if missing.
         max_shard_size: Bytes in one file, as a number or like ``"200MB"``.
         second_names: Tensors to write again under another name: second name -> first name.
+        state_dict: What to write, where it is not what the model has.
     """
     targets = dict(model.state_dict(keep_vars=True))
     first = [names[0] for names in tie_groups(targets)]
+    values = targets if state_dict is None else state_dict
     parts: dict[str, dict[Place, Tensor]] = {}
     for name, place in disk_places(model, first).items():
-        parts.setdefault(place.name, {})[place] = targets[name].detach()
+        parts.setdefault(place.name, {})[place] = values[name].detach()
     tensors = {name: stored_tensor(each) for name, each in parts.items()}
     again = (second_names or {}).items()
     tensors |= {second: tensors[name] for second, name in again if name in tensors}

@@ -5,7 +5,23 @@ from typing import Annotated
 import typer
 
 from regard import __version__
-from regard.cli import classify, convert, doctor, embed, info, models, similar
+from regard.cli import (
+    chat,
+    classify,
+    convert,
+    doctor,
+    embed,
+    evaluate,
+    generate,
+    info,
+    models,
+    predict,
+    similar,
+    summarize,
+    train,
+    translate,
+    vocabulary,
+)
 
 app = typer.Typer(
     name="regard",
@@ -16,7 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (embed, similar, classify, models, info, convert, doctor):
+_WORK = (embed, similar, classify, train, evaluate, predict)
+_WRITING = (generate, chat, summarize, translate)
+for module in (*_WORK, *_WRITING, models, info, convert, vocabulary, doctor):
     module.register(app)
 
 

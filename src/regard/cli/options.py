@@ -1,11 +1,12 @@
 """The options that several verbs take, and how they become a loaded model."""
 
 import typing
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 if typing.TYPE_CHECKING:
+    from regard.pipelines.generating import GenerationPipeline
     from regard.pipelines.pipeline import Pipeline
 
 Model = Annotated[
@@ -39,7 +40,7 @@ Debug = Annotated[
     typer.Option("--debug", envvar="REGARD_DEBUG", help="Show the traceback of an error."),
 ]
 
-_Task = TypeVar("_Task", bound="Pipeline")
+_Task = TypeVar("_Task", bound="Pipeline | GenerationPipeline")
 
 
 def load(
@@ -48,15 +49,16 @@ def load(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    **more: Any,
 ) -> _Task:
-    """Load the pipeline `task` as the common options ask for.
+    """Load the pipeline `task` as the common options ask for; `more` are its own.
 
     Raises:
         ValueError: The device is unknown or not on this machine, or an option is wrong.
     """
     if device is not None:
         _check_device(device)
-    return task.from_pretrained(model, revision=revision, device=device, dtype=dtype)
+    return task.from_pretrained(model, revision=revision, device=device, dtype=dtype, **more)
 
 
 def _check_device(name: str) -> None:

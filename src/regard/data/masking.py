@@ -35,7 +35,7 @@ class DataCollatorForLanguageModeling(RandomCollator):
         random_replace_prob: The share of the chosen that become a random token.
         whole_word_mask: Choose words, each with all its tokens. Which tokens are a word is told by
             a column ``word_ids``; else by ``offset_mapping``, where tokens that touch are a word;
-            else by the ``##`` of a WordPiece vocabulary.
+            else by the vocabulary's marks: WordPiece's ``##``, or the space before words.
         pad_to_multiple_of: Round the length up to a multiple of this.
         return_tensors: ``"pt"`` or ``"np"``.
     """
@@ -145,13 +145,18 @@ class DataCollatorForLanguageModeling(RandomCollator):
 
     @cached_property
     def _inside(self) -> Tensor:
-        """The tokens that continue a word."""
-        inside = [n for token, n in self.tokenizer.get_vocab().items() if token.startswith("##")]
+        """The tokens that continue a word, as the vocabulary marks them or the starts of words."""
+        tokens = self.tokenizer.get_vocab()
+        inside = [n for token, n in tokens.items() if token.startswith("##")]
         if not inside:
-            raise DataError(
-                "the vocabulary does not tell which tokens are one word; tokenize with "
-                "return_offsets_mapping=True, or give the examples a column 'word_ids'"
-            )
+            special = {*self.tokenizer.all_special_ids}
+            starts = {n for token, n in tokens.items() if token.startswith(("Ġ", "▁"))}
+            if not starts:
+                raise DataError(
+                    "the vocabulary does not tell which tokens are one word; tokenize with "
+                    "return_offsets_mapping=True, or give the examples a column 'word_ids'"
+                )
+            inside = [n for n in tokens.values() if n not in starts | special]
         return torch.tensor(inside)
 
 

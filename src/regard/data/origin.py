@@ -16,7 +16,9 @@ class Place(NamedTuple):
     unit: str = "line"
 
     def __str__(self) -> str:
-        parts = [self.file] * bool(self.file) + [f"{self.unit} {self.number}"] * bool(self.number)
+        # A number 0 of a file is the whole of it; in memory it is the first example.
+        counted = bool(self.number) or not self.file
+        parts = [self.file] * bool(self.file) + [f"{self.unit} {self.number}"] * counted
         return ", ".join(parts)
 
 

@@ -4,8 +4,8 @@ Every function is pure: the same arguments give the same batches, so that a run 
 what it has seen. Shuffled orders depend on `seed` and `epoch`.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count, islice
 
 import numpy as np
 
@@ -110,6 +110,60 @@ def batches_by_tokens(
         cut = token_batches([lengths[index] for index in part], budget)
         found += [[part[place] for place in batch] for batch in cut]
     return [found[place] for place in _order(len(found), seed, epoch, 1)]
+
+
+def mixed_batches(
+    plans: Sequence[Callable[[int], list[list[int]]]],
+    temperature: float = 1.0,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+) -> list[list[int]]:
+    """Mix the batches of several data sets, in an order that is random.
+
+    An epoch has as many batches as all data sets together. Each data set goes on where the epoch
+    before left it, however often it has to begin again; so of one that is rarely drawn everything
+    is seen in the end.
+
+    Args:
+        plans: For each data set, what maps the number of a pass over it to its batches.
+        temperature: See `temperature_counts`.
+        seed: Shuffles the order of the data sets.
+        epoch: The number of the epoch.
+    """
+    shares = temperature_counts([len(plan(0)) for plan in plans], temperature)
+    streams = [
+        islice(chain.from_iterable(map(plan, count())), epoch * share, None)
+        for plan, share in zip(plans, shares, strict=True)
+    ]
+    turns = [number for number, share in enumerate(shares) for _ in range(share)]
+    return [next(streams[turns[place]]) for place in _order(len(turns), seed, epoch, 2)]
+
+
+def temperature_counts(sizes: Sequence[int], temperature: float = 1.0) -> list[int]:
+    """Return how many batches of an epoch each of several data sets gets (Aharoni et al. 2019, 5).
+
+    The shares are as ``size ** (1 / temperature)``: with 1 every data set gets what it has, with
+    infinity all get equally many. None gets nothing.
+
+    Args:
+        sizes: How many batches each has.
+        temperature: Above zero.
+    """
+    if min(sizes, default=0) < 1:
+        raise ValueError(f"every data set needs a batch at least; found {[*sizes]}")
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature}; wanted a number above zero")
+    # Relative to the largest, or a low temperature overflows.
+    parts = (np.array(sizes) / max(sizes)) ** (1 / temperature)
+    wanted = parts / parts.sum() * sum(sizes)
+    counts = np.maximum(np.floor(wanted + 1e-9), 1)
+    # What rounding down left over goes to those that it took most from.
+    left = max(int(sum(sizes) - counts.sum()), 0)
+    counts[np.argsort(counts - wanted, kind="stable")[:left]] += 1
+    while counts.sum() > sum(sizes):  # what the smallest got beyond their shares
+        counts[counts.argmax()] -= 1
+    return [int(each) for each in counts]
 
 
 def share(batches: Sequence[list[int]], rank: int, world: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
+from regard.dropout import Dropout
 from regard.errors import ConfigError
 
 
@@ -41,7 +42,7 @@ class LearnedPositions(nn.Embedding):
             return super().forward(batch.positions)
         positions = self.number(batch)
         # The width of the padded rows is known without asking the device.
-        if layout.columns > self.usable and layout.tokens:
+        if layout.reach > self.usable and layout.tokens:
             last = int(positions.argmax())
             if int(positions[last]) >= self.num_embeddings:
                 raise ValueError(
@@ -111,7 +112,7 @@ class Embeddings(nn.Module):
         self.positions = positions
         self.segments = segments
         self.norm = norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
         """Return the first hidden vectors of a packed batch."""

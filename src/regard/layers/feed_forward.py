@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regard.dropout import Dropout
 from regard.layers.activations import activation
 
 
@@ -46,7 +47,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.activation = activation(act)
         self.up = nn.Linear(width, inner, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.down = (WideLinear if wide else nn.Linear)(inner, width, bias=bias)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
@@ -80,7 +81,7 @@ class GatedFeedForward(nn.Module):
         self.activation = activation(act)
         self.gate = nn.Linear(width, inner, bias=bias)
         self.up = nn.Linear(width, inner, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.down = (WideLinear if wide else nn.Linear)(inner, width, bias=bias)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:

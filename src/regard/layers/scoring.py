@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import Layout
+from regard.dropout import Dropout
 from regard.layers.activations import activation
 
 
@@ -64,7 +65,7 @@ class Classifier(nn.Module):
         self.drop_input = drop_input
         self.dense = dense
         self.activation = activation(act)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(dense.out_features, classes)
 
     def forward(self, x: Float[Tensor, "count width"]) -> Float[Tensor, "count classes"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from regard.attention.attention import Attention
-from regard.attention.kernels import Pattern
+from regard.attention.patterns import Pattern
 from regard.layers.blocks import (
     PostNormDecoderLayer,
     PostNormLayer,

@@ -10,6 +10,7 @@ from regard.config import CONFIG_FILE, Config
 from regard.errors import ConfigError, nearest
 from regard.models.family import Family
 from regard.models.model import PreTrainedModel
+from regard.models.origin import find_origin
 
 #: ``model_type`` -> the module that ends with its `Family`. A new family adds its line here.
 FAMILIES: Mapping[str, str] = {
@@ -65,7 +66,8 @@ def read_config(values: Mapping[str, Any], source: str | Path) -> Config:
 
 def _described(name: str | Path, source: Mapping[str, Any]) -> tuple[Family, object]:
     """Return the family of a checkpoint, and what it says under ``architectures``."""
-    values = find_checkpoint(name, **source).read_json(CONFIG_FILE)
+    described = find_origin(name, source).described
+    values = find_checkpoint(described, **source).read_json(CONFIG_FILE)
     return _named_family(values, name), values.get("architectures")
 
 
@@ -104,7 +106,9 @@ class AutoConfig:
     @staticmethod
     def from_pretrained(name: str | Path, **options: Any) -> Config:
         """Read config.json as the class that its ``model_type`` asks for."""
-        return family_of(name, **source_options(options)).config.from_pretrained(name, **options)
+        source = source_options(options)
+        described = find_origin(name, source).described
+        return family_of(name, **source).config.from_pretrained(described, **options)
 
 
 class AutoModel:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from regard.attention.attention import Attention
-from regard.attention.kernels import Pattern
+from regard.attention.patterns import Pattern
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config
 from regard.layers.blocks import PostNormLayer, Stack

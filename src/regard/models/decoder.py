@@ -6,22 +6,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from regard.attention.cache import Cache
 from regard.batch import Layout, TokenBatch
 from regard.errors import ConfigError
 from regard.layers.activations import activation
 from regard.layers.blocks import Stack
 from regard.models.encoder import TextBase
-from regard.models.heads import EncoderHead, LabelledHead, SequenceLabels, WordScores, flat_choices
+from regard.models.generative import Generative
+from regard.models.heads import EncoderHead, SequenceLabels, WordLabels, WordScores, flat_choices
 from regard.models.losses import (
-    PLAIN,
-    CrossEntropy,
     LabelledSuccessors,
     classification_loss,
     shifted_left,
     token_loss,
 )
 from regard.models.model import without_memory
-from regard.outputs import CausalLMOutput, DoubleHeadsOutput, Loss, scored
+from regard.outputs import CausalLMOutput, DoubleHeadsOutput, MaskedLMOutput, scored
 
 
 class DecoderModel(TextBase):
@@ -32,20 +32,28 @@ class DecoderModel(TextBase):
 
     decoder: Stack
 
-    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
-        return self.decoder(self.embeddings(batch), batch.layout)
+    def encode(
+        self, batch: TokenBatch, cache: Cache | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
+        return self.decoder(self.embeddings(batch), batch.layout, cache=cache)
 
 
-class NextToken(LabelledSuccessors, LabelledHead):
-    """A head whose scores are of the token that comes next (Radford et al. 2019, section 2)."""
+class Continues(Generative, EncoderHead):
+    """A head that continues the text that its base reads."""
 
-    classifies: ClassVar[bool] = True
+    def read(self, batch: TokenBatch, cache: Cache) -> Float[Tensor, "tokens width"]:
+        """Return the last vectors of tokens that come after those of `cache`, and add them."""
+        return self.base_model.encode(batch, cache)
 
-    def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> CausalLMOutput:
-        """Return `logits` padded, and the loss of `labels`, which are shifted here."""
-        loss = None if labels is None else next_token_loss(logits, labels, layout, self.criterion)
-        return CausalLMOutput(**scored(loss), logits=layout.pad(logits))
+
+class NextToken(LabelledSuccessors, Continues, WordLabels):
+    """A head whose scores are of the token that comes next (Radford et al. 2019, section 2).
+
+    Labels are the tokens themselves; they are shifted here.
+    """
+
+    output_class: ClassVar[type[MaskedLMOutput | CausalLMOutput]] = CausalLMOutput
 
 
 class CausalLM(NextToken):
@@ -61,12 +69,12 @@ class CausalLM(NextToken):
         """Return the map from hidden vectors to the vocabulary."""
         return self.lm_head
 
-    def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
-        """Return one score per word for what follows each packed token."""
-        return self.lm_head(self.hidden(batch))
+    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for what follows tokens with these vectors."""
+        return self.lm_head(hidden)
 
 
-class CausalEncoder(NextToken, WordScores):
+class CausalEncoder(WordScores, NextToken):
     """Which token comes next, by the family of an encoder whose attention is made causal.
 
     Raises:
@@ -83,7 +91,7 @@ class CausalEncoder(NextToken, WordScores):
             )
 
 
-class DoubleHeads(LabelledSuccessors, EncoderHead):
+class DoubleHeads(LabelledSuccessors, Continues):
     """Which token comes next, and which of several texts is right (Radford et al. 2018, 3.3).
 
     The second head reads the token of each text that the caller points at.
@@ -105,6 +113,10 @@ class DoubleHeads(LabelledSuccessors, EncoderHead):
         """Return the map from hidden vectors to the vocabulary."""
         return self.lm_head
 
+    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for what follows tokens with these vectors."""
+        return self.lm_head(hidden)
+
     def dropout_rate(self, config: Any) -> float:
         """Return the rate of what the second head reads."""
         return config.summary_first_dropout
@@ -121,7 +133,7 @@ class DoubleHeads(LabelledSuccessors, EncoderHead):
             chosen = last_token(hidden, batch, self.config.pad_token_id)
         else:
             chosen = hidden[tokens]
-        return self.lm_head(hidden), self.activation(self.choice(self.dropout(chosen)))[:, 0]
+        return self.score(hidden), self.activation(self.choice(self.dropout(chosen)))[:, 0]
 
     def forward(
         self,
@@ -160,7 +172,8 @@ class DoubleHeads(LabelledSuccessors, EncoderHead):
         choices, padded = choices.view(shape), batch.layout.pad(words)
         lm_loss = None
         if labels is not None:
-            lm_loss = next_token_loss(words, labels.flatten(0, -2), batch.layout)
+            successors = shifted_left(labels.flatten(0, -2))
+            lm_loss = token_loss(words, successors, batch.layout, "labels")
         mc_loss = None
         if mc_labels is not None:
             mc_loss = classification_loss(choices, mc_labels, "mc_labels").mean()
@@ -185,16 +198,6 @@ class LastTokenClassification(SequenceLabels):
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows labels"]:
         """Return one score per label for each sequence, in the caller's order."""
         return self.score(last_token(self.hidden(batch), batch, self.config.pad_token_id))
-
-
-def next_token_loss(
-    logits: Float[Tensor, "tokens vocabulary"],
-    labels: Tensor,
-    layout: Layout,
-    criterion: CrossEntropy = PLAIN,
-) -> Loss:
-    """Return the cross-entropy of each token's successor in its own row; -100 is not counted."""
-    return token_loss(logits, shifted_left(labels), layout, "labels", criterion)
 
 
 def last_token(

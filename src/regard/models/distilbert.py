@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from regard.attention.attention import Attention
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config
+from regard.dropout import Dropout
 from regard.layers.blocks import PostNormLayer, Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.feed_forward import FeedForward
@@ -77,7 +78,7 @@ class DroppingFeedForward(FeedForward):
 
     def __init__(self, width: int, inner: int, act: str, dropout: float) -> None:
         super().__init__(width, inner, act)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""

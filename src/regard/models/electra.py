@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regard.attention.cache import Cache
 from regard.batch import Layout, TokenBatch
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config
@@ -88,9 +89,11 @@ class ElectraModel(ElectraPreTrainedModel, EncoderModel):
         self.pooler = None
         self.post_init()
 
-    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
-        return self.encoder(self.widening(self.embeddings(batch)), batch.layout)
+    def encode(
+        self, batch: TokenBatch, cache: Cache | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
+        return self.encoder(self.widening(self.embeddings(batch)), batch.layout, cache=cache)
 
 
 class ElectraForPreTraining(ElectraPreTrainedModel, heads.LabelledHead):

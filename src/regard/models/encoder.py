@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regard.attention.cache import Cache
 from regard.batch import Layout, TokenBatch
 from regard.errors import notices
 from regard.layers.blocks import Stack
@@ -51,8 +52,10 @@ class TextBase(TextModel):
 
     embeddings: nn.Module
 
-    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
+    def encode(
+        self, batch: TokenBatch, cache: Cache | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it encodes")
 
     def pooled(
@@ -115,9 +118,11 @@ class EncoderModel(TextBase):
     encoder: Stack
     pooler: nn.Module | None
 
-    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
-        return self.encoder(self.embeddings(batch), batch.layout)
+    def encode(
+        self, batch: TokenBatch, cache: Cache | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
+        return self.encoder(self.embeddings(batch), batch.layout, cache=cache)
 
     def pooled(
         self, hidden: Float[Tensor, "tokens width"], layout: Layout

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attention import Attention
-from regard.attention.kernels import Pattern
+from regard.attention.patterns import Pattern
 from regard.batch import TokenBatch
 from regard.checkpoints.keymap import KeyTable, Place
 from regard.config import Config

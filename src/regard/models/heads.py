@@ -11,20 +11,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
+from regard.dropout import Dropout
 from regard.layers.scoring import LanguageModelHead, first_token
 from regard.models.encoder import TextBase, TextModel
+from regard.models.lent import lent_base
 from regard.models.losses import (
     Labelled,
     LabelledSpans,
     SequenceLabelled,
     both_labels,
     classification_loss,
+    labelled_loss,
     sequence_loss,
     span_loss,
     token_loss,
 )
 from regard.models.model import without_memory
 from regard.outputs import (
+    CausalLMOutput,
     MaskedLMOutput,
     ModelOutput,
     MultipleChoiceModelOutput,
@@ -50,8 +54,9 @@ class EncoderHead(Labelled, TextModel):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.add_module(self.base_model_prefix, self.build_base(config, self.pooled))
-        self.dropout = nn.Dropout(self.dropout_rate(config))
+        base = lent_base() or self.build_base(config, self.pooled)
+        self.add_module(self.base_model_prefix, base)
+        self.dropout = Dropout(self.dropout_rate(config))
 
     def build_base(self, config: Any, pooled: bool) -> TextBase:
         """Return the family's base model, with a pooler if this head reads one."""
@@ -91,7 +96,8 @@ class EncoderHead(Labelled, TextModel):
         output_hidden_states: bool | None,
     ) -> ModelOutput:
         """Score a packed batch, and return what the public call returns."""
-        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+        watch = self.base_model.watch
+        with watch(batch.layout, output_attentions, output_hidden_states) as states:
             logits = self.logits(batch)
         output = self.output(logits, labels, batch.layout)
         output.hidden_states, output.attentions = states.hidden_states, states.attentions
@@ -253,7 +259,8 @@ class MultipleChoice(LabelledHead):
         each = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         shape, flat = flat_choices(*each)
         batch = self.pack(*flat)
-        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
+        watch = self.base_model.watch
+        with watch(batch.layout, output_attentions, output_hidden_states) as states:
             logits = self.logits(batch).view(shape)
         loss = None if labels is None else classification_loss(logits, labels, "labels")
         return MultipleChoiceModelOutput(
@@ -264,8 +271,59 @@ class MultipleChoice(LabelledHead):
         )
 
 
-class WordScores(LabelledHead):
-    """A head that scores every word for each token; a subclass says what the scores are of."""
+class WordLabels(LabelledHead):
+    """A head that scores every word for each token.
+
+    Attributes:
+        output_class: What it returns.
+    """
+
+    classifies: ClassVar[bool] = True
+    output_class: ClassVar[type[MaskedLMOutput | CausalLMOutput]] = MaskedLMOutput
+
+    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for tokens with these vectors."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it scores")
+
+    def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for each packed token."""
+        return self.score(self.hidden(batch))
+
+    def answer(
+        self,
+        batch: TokenBatch,
+        labels: Any,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> ModelOutput:
+        """Score a packed batch, or of it what is labelled."""
+        wanted = output_attentions, output_hidden_states
+        if labels is None or not self.labelled_only:
+            return super().answer(batch, labels, *wanted)
+        with self.watch(batch.layout, *wanted) as states:
+            hidden = self.hidden(batch)
+        (labels,) = self.counted_labels([labels], {})
+        loss = labelled_loss(self.score, hidden, labels, batch.layout, self.criterion)
+        return self.output_class(
+            **scored(loss),
+            logits=cast("Tensor", None),  # who asks for no logits reads none
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
+        )
+
+    def output(
+        self, logits: Tensor, labels: Tensor | None, layout: Layout
+    ) -> MaskedLMOutput | CausalLMOutput:
+        """Return `logits` padded, and their `token_loss`."""
+        loss = None
+        if labels is not None:
+            (labels,) = self.counted_labels([labels], {})
+            loss = token_loss(logits, labels, layout, "labels", self.criterion)
+        return self.output_class(**scored(loss), logits=layout.pad(logits))
+
+
+class WordScores(WordLabels):
+    """A head over an encoder that scores words; a subclass says what the scores are of."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -278,22 +336,13 @@ class WordScores(LabelledHead):
         scores = self.predictions
         return scores if isinstance(scores, nn.Linear) else cast("nn.Linear", scores.decoder)
 
-    def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens vocabulary"]:
-        """Return one score per word for each packed token."""
-        return self.predictions(self.hidden(batch))
+    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for tokens with these vectors."""
+        return self.predictions(hidden)
 
 
 class MaskedLM(WordScores):
     """Which word stands at each place (Devlin et al. 2019, section 3.1, task 1)."""
-
-    classifies: ClassVar[bool] = True
-
-    def output(self, logits: Tensor, labels: Tensor | None, layout: Layout) -> MaskedLMOutput:
-        """Return `logits` padded, and their `token_loss`."""
-        loss = None
-        if labels is not None:
-            loss = token_loss(logits, labels, layout, "labels", self.criterion)
-        return MaskedLMOutput(**scored(loss), logits=layout.pad(logits))
 
 
 def hidden_layer(config: Any) -> nn.Linear:

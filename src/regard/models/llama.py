@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from regard.attention.attention import Attention, Heads
-from regard.attention.kernels import Pattern
+from regard.attention.patterns import Pattern
 from regard.attention.positions import Rotary
 from regard.checkpoints.keymap import KeyTable
 from regard.config import Config

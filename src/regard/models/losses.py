@@ -4,7 +4,8 @@ Everywhere -100 marks a place without a label. Where nothing at all is labelled 
 not the NaN of a mean over nothing, so that one empty batch does not destroy a training run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -75,12 +76,16 @@ class Labelled:
 
     Attributes:
         criterion: What a wrong answer costs, where the head `classifies`.
+        labelled_only: Whether a head that scores words scores those tokens only that have a label,
+            where labels are given; its output then has a loss and no logits. In masked language
+            modelling that is every seventh token.
         classifies: Whether the loss is a cross-entropy over the head's own classes.
         label_arguments: Names of the arguments that are labels, in the order of the loss's parts.
         mask_argument: Name of the mask that hides labels of tokens.
     """
 
     criterion: CrossEntropy = PLAIN
+    labelled_only: bool = False
     classifies: ClassVar[bool] = False
     label_arguments: ClassVar[tuple[str, ...]] = ("labels",)
     mask_argument: ClassVar[str] = "attention_mask"
@@ -91,12 +96,20 @@ class Labelled:
         Known before the forward, so that a step of several batches can divide by all its items.
         Empty if a label is missing.
         """
+        criterion = self.criterion if self.classifies else PLAIN
+        return tuple(float(criterion.count(each)) for each in self.labels_that_count(inputs))
+
+    def labels_that_count(self, inputs: Mapping[str, Any]) -> list[Tensor]:
+        """Return the labels of each part, beside what they are compared with, else -100.
+
+        Empty if a label is missing.
+        """
         given = [inputs.get(name) for name in self.label_arguments]
-        mask = inputs.get(self.mask_argument)
         labels = [each for each in given if isinstance(each, Tensor)]
         if len(labels) < len(given):
-            return ()
-        return tuple(self._count(each, mask) for each in self.counted_labels(labels, inputs))
+            return []
+        mask = inputs.get(self.mask_argument)
+        return [_unmasked(each, mask) for each in self.counted_labels(labels, inputs)]
 
     def counted_labels(
         self, labels: Sequence[Tensor], inputs: Mapping[str, Any]
@@ -104,10 +117,18 @@ class Labelled:
         """Return the labels as the loss counts them: -100 where it does not."""
         return labels
 
-    def _count(self, labels: Tensor, mask: Tensor | None) -> float:
-        if mask is not None and mask.shape == labels.shape:
-            labels = labels.masked_fill(mask == 0, IGNORED)
-        return float((self.criterion if self.classifies else PLAIN).count(labels))
+
+@contextmanager
+def labelled_only(model: object, wanted: bool) -> Generator[None]:
+    """Let a model score nothing but what is labelled, for as long as the block runs."""
+    if not wanted or not isinstance(model, Labelled):
+        yield
+        return
+    before, model.labelled_only = model.labelled_only, True
+    try:
+        yield
+    finally:
+        model.labelled_only = before
 
 
 class SequenceLabelled(Labelled):
@@ -144,6 +165,11 @@ class LabelledSuccessors(Labelled):
     ) -> Sequence[Tensor]:
         """Return the labels where they are compared: a token before their own."""
         return [shifted_left(each) for each in labels]
+
+
+def _unmasked(labels: Tensor, mask: Tensor | None) -> Tensor:
+    fits = mask is not None and mask.shape == labels.shape
+    return labels.masked_fill(mask == 0, IGNORED) if fits else labels
 
 
 def shifted_left(labels: Tensor) -> Tensor:
@@ -220,6 +246,24 @@ def token_loss(
     bad = _outside(packed, logits.shape[1])
     if bad is not None:
         raise ValueError(_label_error(name, layout.where(bad), int(packed[bad]), logits))
+    return criterion(logits, packed)
+
+
+def labelled_loss(
+    score: Callable[[Tensor], Tensor],
+    hidden: Float[Tensor, "tokens width"],
+    labels: Tensor,
+    layout: Layout,
+    criterion: CrossEntropy = PLAIN,
+) -> Loss:
+    """Return the `token_loss` of ``score(hidden)``, of which only labelled tokens are computed."""
+    packed = _pack_labels(labels, layout, "labels")
+    (places,) = (packed != IGNORED).nonzero(as_tuple=True)
+    packed, logits = packed[places], score(hidden.index_select(0, places))
+    bad = _outside(packed, logits.shape[1])
+    if bad is not None:
+        where = layout.where(int(places[bad]))
+        raise ValueError(_label_error("labels", where, int(packed[bad]), logits))
     return criterion(logits, packed)
 
 

@@ -2,9 +2,8 @@
 
 import contextvars
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -12,17 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from regard.adapters.adapter import attached
+from regard.adapters.files import load_adapter, remove_adapter_files, save_adapters
 from regard.attention.attention import ScaledDotProduct
 from regard.attention.kernels import KERNELS
 from regard.checkpoints.anatomy import Anatomy
-from regard.checkpoints.files import find_checkpoint, source_options
+from regard.checkpoints.files import CheckpointFolder, source_options
 from regard.checkpoints.keymap import KeyTable
 from regard.checkpoints.load import LoadRequest, load_weights
 from regard.checkpoints.save import save_weights
-from regard.checkpoints.tensors import floating_dtype
 from regard.config import Config
 from regard.errors import ConfigError, nearest
 from regard.layers.norms import RMSNorm
+from regard.models.options import check_options, dtype_of, forward_arguments
+from regard.models.origin import find_origin
 from regard.models.vocabulary import bias_of, resized_embedding, resized_output
 
 _Model = TypeVar("_Model", bound="PreTrainedModel")
@@ -126,7 +128,8 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """Load a model from a folder, an embedded package or the Hub, ready for inference.
 
         Args:
-            name: A folder, GGUF file, or model name such as ``"google-bert/bert-base-uncased"``.
+            name: A folder, GGUF file, or model name such as ``"google-bert/bert-base-uncased"``; of
+                an adapter, which then comes with the base that it names.
             config: Replaces the checkpoint's own configuration.
             dtype: Such as ``torch.bfloat16`` or ``"float16"``; by default the checkpoint's own.
             revision: Branch, tag or commit on the Hub.
@@ -148,36 +151,59 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         arguments = {k: options[k] for k in cls.constructor_options() if k in options}
         options = {k: v for k, v in options.items() if k not in where.keys() | arguments.keys()}
         relabelled = bool(options.keys() & {"num_labels", "id2label", "label2id"})
-        folder = find_checkpoint(name, **where)
-        _check_options(cls, options)
+        origin = find_origin(name, where)
+        check_options(cls.__name__, cls._known_options(), options)
         if config is None:
-            config = cls.config_class.from_pretrained(name, **where, **options)
+            config = cls.config_class.from_pretrained(origin.described, **where, **options)
         elif options:
             config = config.replace(**options)
         model = _build_for_loading(cls, name, config, arguments)
         request = LoadRequest(
             initialise=model._init_by_owner,
-            dtype=_as_dtype(dtype, config),
+            dtype=dtype_of(dtype, config),
             strict=strict,
             reshape_head=ignore_mismatched_sizes or relabelled,
+            comes_later=origin.comes_later,
         )
-        if not load_weights(model, folder, model.anatomy(), request):
+        if not load_weights(model, origin.weights, model.anatomy(), request):
             model.config.tie_word_embeddings = model._output_is_tied()
         if attn_implementation is not None:
             model.set_attn_implementation(attn_implementation)
-        model.name_or_path = str(name)
+        model.name_or_path = str(origin.base)
+        model.read_beside(origin.weights)
+        if origin.adapter is not None:
+            load_adapter(model, origin.adapter)
         return model.eval()
+
+    def read_beside(self, folder: CheckpointFolder) -> None:
+        """Read what else the model wants of a checkpoint: nothing, for most."""
 
     @classmethod
     def constructor_options(cls) -> list[str]:
         """Return what the constructor takes beside the configuration."""
         return [*inspect.signature(cls.__init__).parameters][2:]
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
-        """Write config.json and the weights, as safetensors with the names of the field."""
-        # The reference ties second names only in models whose word matrix is tied.
-        second = {} if self.config.tie_word_embeddings else dict(self.anatomy().aliases)
-        save_weights(self, Path(folder), max_shard_size, second)
+    @classmethod
+    def _known_options(cls) -> list[str]:
+        return [*cls.config_class.argument_names(), *cls.constructor_options()]
+
+    def save_pretrained(
+        self, folder: str | Path, *, max_shard_size: int | str = "5GB", state_dict: Any = None
+    ) -> None:
+        """Write config.json and the weights, or `state_dict`, as safetensors under usual names.
+
+        Of a model with adapters those are written, and no base; see `save_adapters`.
+        """
+        if attached(self) is not None:
+            save_adapters(self, folder)
+        else:
+            tied = self.config.tie_word_embeddings
+            # A merged adapter may have changed the scores, and not the embeddings.
+            self.config.tie_word_embeddings = tied and self._output_is_tied()
+            # The reference ties second names only in models whose word matrix is tied.
+            second = {} if self.config.tie_word_embeddings else dict(self.anatomy().aliases)
+            save_weights(self, Path(folder), max_shard_size, second, state_dict)
+            remove_adapter_files(folder)
         self.config.architectures = [type(self).__name__]
         self.config.dtype = str(self.dtype).removeprefix("torch.")
         self.config.save_pretrained(folder)
@@ -187,7 +213,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
 
         ``return_dict=False`` gives a tuple in place of a `ModelOutput`.
         """
-        known, takes_any = _arguments(getattr(self.forward, "__func__", self.forward))
+        known, takes_any = forward_arguments(getattr(self.forward, "__func__", self.forward))
         as_tuple = "return_dict" not in known and kwargs.pop("return_dict", None) is False
         if not takes_any:
             for name in kwargs.keys() - known:
@@ -262,19 +288,17 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
-        if self.base_model is self:
-            raise NotImplementedError(
-                f"{type(self).__name__} does not say which are its embeddings"
-            )
-        return cast("PreTrainedModel", self.base_model).get_input_embeddings()
+        return self._holder().get_input_embeddings()
 
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Replace the word embeddings."""
+        self._holder().set_input_embeddings(embeddings)
+
+    def _holder(self) -> "PreTrainedModel":
+        """Return the base model inside, which has the embeddings."""
         if self.base_model is self:
-            raise NotImplementedError(
-                f"{type(self).__name__} does not say which are its embeddings"
-            )
-        cast("PreTrainedModel", self.base_model).set_input_embeddings(embeddings)
+            raise NotImplementedError(f"{type(self).__name__} does not name its embeddings")
+        return cast("PreTrainedModel", self.base_model)
 
     def get_output_embeddings(self) -> nn.Linear | None:
         """Return the map from hidden vectors to the vocabulary, or None."""
@@ -371,27 +395,3 @@ def _build_for_loading(
         raise ConfigError(f"{name}: {error}") from error
     finally:
         _loading.reset(token)
-
-
-@cache
-def _arguments(forward: Callable[..., Any]) -> tuple[dict[str, None], bool]:
-    """Return the names that `forward` takes, in order, and whether it takes any other too."""
-    parameters = inspect.signature(forward).parameters.values()
-    names = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
-    return dict.fromkeys(names), any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _check_options(cls: type[PreTrainedModel], options: Mapping[str, Any]) -> None:
-    """Raise for an option that neither the configuration nor the constructor knows."""
-    known = [*cls.config_class.argument_names(), *cls.constructor_options()]
-    for name in options:
-        if name not in known:
-            raise TypeError(
-                f"{cls.__name__}.from_pretrained has no option {name!r}{nearest(name, known)}"
-            )
-
-
-def _as_dtype(dtype: str | torch.dtype | None, config: Config) -> torch.dtype | None:
-    if dtype in (None, "auto"):
-        dtype = config.dtype
-    return None if dtype is None else floating_dtype(dtype)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attention import Memory
+from regard.attention.cache import Cache
 from regard.attention.relative import RelativeBias
 from regard.batch import Layout, TokenBatch
 from regard.config import Config
@@ -49,13 +50,14 @@ class TextStack(nn.Module):
         self.bias = bias
 
     def forward(
-        self, batch: TokenBatch, memory: Memory | None = None
+        self, batch: TokenBatch, memory: Memory | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
         layout = batch.layout
         if self.bias is not None:
-            layout = replace(layout, bias=self.bias(layout))
-        return self.stack(self.embeddings(batch), layout, memory)
+            scope = layout if cache is None else cache.scope(layout)
+            layout = replace(layout, bias=self.bias(scope))
+        return self.stack(self.embeddings(batch), layout, memory, cache)
 
 
 @dataclass(frozen=True)
@@ -268,9 +270,11 @@ class Seq2SeqEncoder(TextBase):
         """Replace the word embeddings."""
         self.shared = self.encoder.embeddings.words = embeddings
 
-    def encode(self, batch: TokenBatch) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
-        return self.encoder(batch)
+    def encode(
+        self, batch: TokenBatch, cache: Cache | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
+        return self.encoder(batch, cache=cache)
 
 
 class Seq2SeqDecoder(TextModel):
@@ -282,10 +286,10 @@ class Seq2SeqDecoder(TextModel):
     decoder: TextStack
 
     def encode(
-        self, batch: TokenBatch, memory: Memory | None = None
+        self, batch: TokenBatch, memory: Memory | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "tokens width"]:
-        """Return the last hidden vectors of a packed batch."""
-        return self.decoder(batch, memory)
+        """Return the last hidden vectors of a packed batch, which goes on from `cache`."""
+        return self.decoder(batch, memory, cache)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""

@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attention import Memory
+from regard.attention.cache import Cache
 from regard.batch import Layout, TokenBatch
 from regard.checkpoints.keymap import KeyTable
+from regard.layers.blocks import Stack
 from regard.layers.scoring import Classifier
-from regard.models.encoder import TextModel
+from regard.models.generative import Generative, project
 from regard.models.heads import hidden_layer
 from regard.models.losses import (
     IGNORED,
@@ -19,6 +21,7 @@ from regard.models.losses import (
     LabelledSpans,
     SequenceLabelled,
     both_labels,
+    labelled_loss,
     sequence_loss,
     span_loss,
     token_loss,
@@ -107,7 +110,7 @@ class LabelledSeq2SeqHead(Seq2SeqHead):
         return self.answer(source, target, labels, encoder_outputs, wanted)
 
 
-class ConditionalGeneration(LabelledSeq2SeqHead):
+class ConditionalGeneration(Generative, LabelledSeq2SeqHead):
     """Which token comes next in the target; `labels` (batch, length) are the target itself.
 
     Attributes:
@@ -115,6 +118,7 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
     """
 
     classifies: ClassVar[bool] = True
+    reads_source: ClassVar[bool] = True
     scale: float = 1.0
 
     def __init__(self, config: Any) -> None:
@@ -132,6 +136,19 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
         """Let the output embeddings share the target's matrix, if the config says so."""
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.base_model.decoder.embeddings.words.weight
+
+    def remember(self, source: TokenBatch, cache: Cache, first: int = 0) -> None:
+        """Read sources and keep in `cache` what the decoder attends to of them."""
+        hidden = self.base_model.encode(source)
+        cache.remember(project(self.decoder_layers().layers, hidden), source.layout, first)
+
+    def read(self, batch: TokenBatch, cache: Cache) -> Float[Tensor, "tokens width"]:
+        """Return the last vectors of tokens that come after those of `cache`, and add them."""
+        return self.base_model.decoder(batch, cache=cache)
+
+    def decoder_layers(self) -> Stack:
+        """Return the layers that a cache is for."""
+        return self.base_model.decoder.stack
 
     def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for what follows each token of the target."""
@@ -156,6 +173,9 @@ class ConditionalGeneration(LabelledSeq2SeqHead):
 
     def output(self, run: Decoded, source: Side, labels: Tensor | None) -> Seq2SeqLMOutput:
         """Return `logits` padded, and the `token_loss` of `labels`."""
+        if labels is not None and self.labelled_only:
+            loss = labelled_loss(self.score, run.hidden, labels, run.layout, self.criterion)
+            return Seq2SeqLMOutput(**scored(loss), logits=cast("Tensor", None), **run.seen)
         logits = self.score(run.hidden)
         loss = None
         if labels is not None:
@@ -290,7 +310,7 @@ class Seq2SeqQuestionAnswering(LabelledSpans, Seq2SeqHead):
         )
 
 
-class Seq2SeqCausalLM(Labelled, TextModel):
+class Seq2SeqCausalLM(Labelled, Generative):
     """The decoder by itself: which token comes next, after a text and perhaps given a memory.
 
     Its `labels` are not shifted here: each stands where it is to be given.
@@ -324,7 +344,15 @@ class Seq2SeqCausalLM(Labelled, TextModel):
         self, batch: TokenBatch, memory: Memory | None = None
     ) -> Float[Tensor, "tokens vocabulary"]:
         """Return one score per word for what follows each packed token."""
-        return self.lm_head(self.base_model.encode(batch, memory))
+        return self.score(self.base_model.encode(batch, memory))
+
+    def score(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens vocabulary"]:
+        """Return one score per word for what follows tokens with these vectors."""
+        return self.lm_head(hidden)
+
+    def read(self, batch: TokenBatch, cache: Cache) -> Float[Tensor, "tokens width"]:
+        """Return the last vectors of tokens that come after those of `cache`, and add them."""
+        return self.base_model.encode(batch, cache=cache)
 
     def forward(
         self,

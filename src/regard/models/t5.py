@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 from torch import nn
 
 from regard.attention.attention import Attention, Heads
-from regard.attention.kernels import Pattern
+from regard.attention.patterns import Pattern
 from regard.attention.relative import RelativeBias
 from regard.checkpoints.keymap import KeyTable, Place
 from regard.layers.blocks import PreNormDecoderLayer, PreNormLayer, Stack

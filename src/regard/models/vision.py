@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
 from regard.checkpoints.keymap import KeyTable
+from regard.dropout import Dropout
 from regard.errors import ConfigError
 from regard.layers.blocks import Stack
 from regard.models.losses import Labelled, SequenceLabelled, sequence_loss
@@ -56,7 +57,7 @@ class PatchEmbeddings(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width)) if mask_token else None
         self.positions = nn.Parameter(torch.zeros(1, self.specials + math.prod(self.grid), width))
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def special_tokens(self) -> Float[Tensor, "1 specials width"]:
         """Return what stands before the patches."""

@@ -6,21 +6,37 @@ from typing import Any, Literal, overload
 
 from regard.errors import nearest
 from regard.models.encoder import EncoderModel
+from regard.models.generative import Generative
+from regard.pipelines.chat import ChatPipeline
+from regard.pipelines.extractive import ExtractiveSummarizationPipeline
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
+from regard.pipelines.generating import GenerationPipeline
 from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
+from regard.pipelines.summarization import SummarizationPipeline, choose_summarizer
+from regard.pipelines.text2text import Text2TextGenerationPipeline, TranslationPipeline
+from regard.pipelines.text_generation import TextGenerationPipeline
 from regard.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 from regard.text.tokenizer import Tokenizer
 
-TASKS: Mapping[str, type[Pipeline]] = {
+#: What does a task; ``translation_xx_to_yy`` besides, for any two languages.
+TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
+    "chat": ChatPipeline,
     "feature-extraction": FeatureExtractionPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
+    "summarization": SummarizationPipeline,
+    "text-generation": TextGenerationPipeline,
+    "text2text-generation": Text2TextGenerationPipeline,
+    "translation": TranslationPipeline,
     "zero-shot-classification": ZeroShotClassificationPipeline,
 }
+_PAIR = "translation_"
 
-_Model = str | Path | EncoderModel | None
+_Model = str | Path | EncoderModel | Generative | None
 
 
+@overload
+def pipeline(task: Literal["chat"], model: _Model = None, **options: Any) -> ChatPipeline: ...
 @overload
 def pipeline(
     task: Literal["feature-extraction"], model: _Model = None, **options: Any
@@ -31,31 +47,62 @@ def pipeline(
 ) -> SentenceSimilarityPipeline: ...
 @overload
 def pipeline(
+    task: Literal["summarization"], model: _Model = None, **options: Any
+) -> SummarizationPipeline | ExtractiveSummarizationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["text-generation"], model: _Model = None, **options: Any
+) -> TextGenerationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["text2text-generation"], model: _Model = None, **options: Any
+) -> Text2TextGenerationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["translation"], model: _Model = None, **options: Any
+) -> TranslationPipeline: ...
+@overload
+def pipeline(
     task: Literal["zero-shot-classification"], model: _Model = None, **options: Any
 ) -> ZeroShotClassificationPipeline: ...
+@overload
+def pipeline(task: str, model: _Model = None, **options: Any) -> Pipeline | GenerationPipeline: ...
 
 
 def pipeline(
     task: str, model: _Model = None, tokenizer: Tokenizer | None = None, **options: Any
-) -> Pipeline:
+) -> Pipeline | GenerationPipeline:
     """Build the pipeline for `task`.
 
     Args:
-        task: ``"feature-extraction"``, ``"sentence-similarity"`` or ``"zero-shot-classification"``.
+        task: A name in `TASKS`, or ``"translation_xx_to_yy"`` with two languages.
         model: A folder, a model name, or a model that is loaded already (then give its `tokenizer`
-            too). The default is embedded and needs no network.
+            too). The default is embedded and needs no network; for translation and
+            text2text-generation there is none.
         tokenizer: The tokenizer of a loaded `model`.
-        options: As in `Pipeline.from_pretrained`: ``device``, ``dtype``, ``revision``, ...
+        options: As in `Pipeline.from_pretrained`: ``device``, ``dtype``, ``revision``, ...; for
+            tasks that write text also those of ``model.generate``; for summarization ``mode``,
+            ``"abstractive"`` or ``"extractive"``.
 
     Raises:
         ValueError: There is no such task; names the nearest one.
     """
+    if task.startswith(_PAIR):
+        options = {**TranslationPipeline.of_pair(task), **options}
+        task = TranslationPipeline.task
     if task not in TASKS:
         raise ValueError(
             f"unknown task {task!r}{nearest(task, TASKS)}; tasks: {', '.join(sorted(TASKS))}"
         )
-    if not isinstance(model, EncoderModel):
-        return TASKS[task].from_pretrained(model, **options)
+    kind = TASKS[task]
+    if kind is SummarizationPipeline:
+        kind = choose_summarizer(model, options.pop("mode", None), options)
+    if model is None or isinstance(model, str | Path):
+        return kind.from_pretrained(model, **options)
     if tokenizer is None:
         raise TypeError("a model that is loaded already needs its tokenizer: pass tokenizer=...")
-    return TASKS[task](model, tokenizer, **options)
+    if issubclass(kind, GenerationPipeline) and isinstance(model, Generative):
+        return kind(model, tokenizer, **options)
+    if issubclass(kind, Pipeline) and isinstance(model, EncoderModel):
+        return kind(model, tokenizer, **options)
+    raise TypeError(f"{type(model).__name__} cannot do {task}: that takes another kind of model")

@@ -75,17 +75,19 @@ class PieceModel:
         return [(piece.text, piece.score) for piece in self.pieces]
 
 
-def read_pieces(path: str | File, algorithm: str) -> PieceModel:
+def read_pieces(path: str | File | PieceModel, algorithm: str) -> PieceModel:
     """Return what a ``.model`` file says.
 
     Args:
-        path: Where it is.
+        path: Where it is; what was read, or made, before is returned.
         algorithm: The kind of model that is wanted.
 
     Raises:
         CheckpointError: The file is not there, damaged, or something else.
         ConfigError: It asks for what is not implemented.
     """
+    if isinstance(path, PieceModel):
+        return path
     path = Path(path) if isinstance(path, str) else path
     if not path.is_file():
         raise CheckpointNotFoundError(f"{path}: there is no such file")

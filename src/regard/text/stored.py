@@ -1,5 +1,6 @@
 """The half of a tokenizer that knows files: its settings, loading and saving."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -10,7 +11,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint
 from regard.errors import CheckpointError, CheckpointNotFoundError
 from regard.text import files
-from regard.text.encoder import call_defaults
+from regard.text.encoder import Encoder, call_defaults
 from regard.text.options import check_names, check_side
 from regard.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -155,6 +156,12 @@ class StoredTokenizer(Vocabulary):
                 f"nothing else; a family such as BertTokenizer may"
             )
         return files.read_rust(path)
+
+    def with_backend(self, rust: RustTokenizer) -> Self:
+        """Return a copy of this tokenizer over another Rust tokenizer, which has all its tokens."""
+        new = copy.deepcopy(self)
+        new._encoder = Encoder(rust)
+        return new
 
     def save_pretrained(self, save_directory: str | Path) -> list[Path]:
         """Write the tokenizer's files, each whole or not at all; return their paths."""

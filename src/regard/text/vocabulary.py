@@ -24,6 +24,12 @@ SPECIAL_TOKENS = (
 #: What ``clean_up_tokenization_spaces`` joins again, in this order.
 _JOINED = (".", "?", "!", ",")
 _CONTRACTIONS = ("n't", "'m", "'s", "'ve", "'re")
+#: The text of tokens that such a joining changes, as it is before.
+JOINED_LATER = (
+    *(f" {mark}" for mark in _JOINED),
+    *(f" {ending}" for ending in _CONTRACTIONS),
+    *(" " + ending.replace("'", " ' ").lstrip() for ending in _CONTRACTIONS),
+)
 
 
 class SpecialToken:

@@ -5,13 +5,14 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from regard.checkpoints.write import write_text
 from regard.errors import ConfigError, nearest
-from regard.training.names import ALIASES, NO_EFFECT, TRANSLATED
+from regard.training.mappings import read_mapping
+from regard.training.names import ALIASES, NO_EFFECT, TRANSLATED, sharding
 from regard.training.optimizers import OPTIMIZERS
-from regard.training.schedules import SCHEDULES
+from regard.training.schedules import PLATEAU, SCHEDULES
 
 ARGUMENTS_FILE = "training_args.json"
 _STRATEGIES = ("no", "steps", "epoch")
@@ -39,7 +40,8 @@ class TrainingArguments:
         train_sampling_strategy: ``"random"``, ``"sequential"`` or ``"group_by_length"``.
         length_column_name: Column with lengths, for the last one; else examples are measured.
         learning_rate: Of the first parameter group, at its highest.
-        lr_scheduler_type: One of `regard.training.schedules.SCHEDULES`.
+        lr_scheduler_type: One of `regard.training.schedules.SCHEDULES`;
+            ``"reduce_lr_on_plateau"`` watches `metric_for_best_model`.
         lr_scheduler_kwargs: More arguments of the schedule.
         warmup_steps: Steps in which the rate rises from zero; below 1, a part of all steps.
         warmup_ratio: The same as a part of all steps.
@@ -50,9 +52,15 @@ class TrainingArguments:
         max_grad_norm: Gradients are scaled down to this norm; 0 leaves them.
         layer_lr_decay: Factor of the rate from each layer to the one below it (Howard and Ruder
             2018, section 3.2); 1 is off.
+        freeze: What does not train, see `regard.freeze`: ``"base"`` or patterns of names.
+        lora: Fields of a `LoraConfig`: only an adapter trains, and it alone is saved.
+        ema_decay: How much of the weights' average stays at each step; evaluated and saved is the
+            average then. 0 is off.
         label_smoothing_factor: Probability that is taken from the label and spread over all.
         focal_gamma: Exponent of the focal loss (Lin et al. 2017, section 3.2); 0 is off.
         class_weights: Weight of each class in the loss; ``"balanced"`` counts the training labels.
+        task_temperature: How evenly several tasks are drawn: 1 by their size, infinity all alike.
+        task_weights: Weight of the loss of each of several tasks, 1 where nothing is said.
         bf16, fp16: Compute in half precision where it is safe (autocast); weights stay fp32.
         bf16_full_eval, fp16_full_eval: Evaluate in half precision.
         tf32: Allow TensorFloat-32 matrix products on CUDA.
@@ -86,6 +94,8 @@ class TrainingArguments:
         prediction_loss_only: Evaluate the loss alone.
         include_for_metrics: ``"inputs"`` or ``"loss"``: what `compute_metrics` is given beside.
         ddp_backend: ``"gloo"`` or ``"nccl"``; by default what fits the device.
+        fsdp: ``"full_shard"`` or True leaves each process a part of every tensor; with
+            ``"shard_grad_op"`` the weights stay whole from forward to backward.
         ddp_timeout: Seconds after which a silent process ends the run.
 
     Raises:
@@ -119,9 +129,14 @@ class TrainingArguments:
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     layer_lr_decay: float = 1.0
+    freeze: str | list[str] | None = None
+    lora: dict[str, Any] | None = None
+    ema_decay: float = 0.0
     label_smoothing_factor: float = 0.0
     focal_gamma: float = 0.0
     class_weights: list[float] | str | None = None
+    task_temperature: float = 1.0
+    task_weights: dict[str, float] | None = None
     bf16: bool = False
     fp16: bool = False
     bf16_full_eval: bool = False
@@ -162,6 +177,7 @@ class TrainingArguments:
     prediction_loss_only: bool = False
     include_for_metrics: list[str] = dataclasses.field(default_factory=list[str])
     ddp_backend: str | None = None
+    fsdp: str = ""
     ddp_timeout: int = 1800
 
     def __init__(self, output_dir: str | Path | None = None, **values: Any) -> None:
@@ -216,6 +232,7 @@ class TrainingArguments:
         return int(interval) if interval >= 1 else max(1, math.ceil(interval * steps))
 
     def _check(self) -> None:
+        self.fsdp = sharding(self.fsdp)
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             if value not in allowed():
@@ -258,15 +275,16 @@ class TrainingArguments:
         """Fill in what follows from other settings."""
         if self.eval_steps is None:
             self.eval_steps = self.logging_steps
-        if self.load_best_model_at_end or self.save_strategy == "best":
+        judged = self.load_best_model_at_end or self.save_strategy == "best"
+        judged = judged or self.lr_scheduler_type == PLATEAU
+        if judged:
             self.metric_for_best_model = self.metric_for_best_model or "loss"
         if self.metric_for_best_model is not None and self.greater_is_better is None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
-        if self.eval_strategy == "no" and (
-            self.load_best_model_at_end or self.save_strategy == "best"
-        ):
+        if judged and self.eval_strategy == "no":
             raise ConfigError(
-                "the best model is found by evaluation: set eval_strategy to 'steps' or 'epoch'"
+                "the best model, and a plateau, are found by evaluation: set eval_strategy to "
+                "'steps' or 'epoch'"
             )
         if self.load_best_model_at_end and self.save_strategy != "best":
             self._check_saves_meet_evaluations()
@@ -293,7 +311,7 @@ _CHOICES: Mapping[str, Callable[[], tuple[str, ...]]] = {
     "logging_strategy": lambda: _STRATEGIES,
     "save_strategy": lambda: (*_STRATEGIES, "best"),
     "train_sampling_strategy": lambda: ("random", "sequential", "group_by_length"),
-    "lr_scheduler_type": lambda: (*SCHEDULES,),
+    "lr_scheduler_type": lambda: SCHEDULES,
     "optim": lambda: (*OPTIMIZERS,),
 }
 
@@ -313,13 +331,17 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "adam_epsilon": (0, 1),
     "max_grad_norm": (0, math.inf),
     "layer_lr_decay": (0, 1),
+    "ema_decay": (0, 1),
     "label_smoothing_factor": (0, 1),
     "focal_gamma": (0, math.inf),
+    "task_temperature": (1e-3, math.inf),
     "logging_steps": (1e-9, math.inf),
     "eval_steps": (1e-9, math.inf),
     "save_steps": (1e-9, math.inf),
     "save_total_limit": (1, math.inf),
     "dataloader_num_workers": (0, math.inf),
+    "seed": (0, 2**63 - 1),
+    "data_seed": (0, 2**63 - 1),
     "ddp_timeout": (1, math.inf),
 }
 
@@ -334,30 +356,6 @@ def _number(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a JSON or YAML file that holds names and values."""
-    text = path.read_text("utf-8")
-    try:
-        if path.suffix == ".json":
-            values = json.loads(text)
-        else:
-            values = _yaml(text)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold names and values; found {type(values).__name__}")
-    return cast("dict[str, Any]", values)
-
-
-def _yaml(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 def _todays_names(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,9 +157,25 @@ def prune(output: Path, keep: int | None, best: str | None) -> None:
             shutil.rmtree(path)
 
 
-def save_optimizer(optimizer: Optimizer, folder: Path) -> None:
-    """Write an optimiser's state: tensors as safetensors, numbers as JSON."""
+def save_optimizer(
+    optimizer: Optimizer, folder: Path, is_whole: Callable[[Tensor], bool] = lambda _: True
+) -> None:
+    """Write an optimiser's state: tensors that are whole as safetensors, numbers as JSON."""
     state = optimizer.state_dict()
+    tensors, numbers = optimizer_state(state)
+    whole = {name: tensor for name, tensor in tensors.items() if is_whole(tensor)}
+    write_shard(whole, folder / "optimizer.safetensors")
+    content = {"groups": state["param_groups"], "numbers": numbers}
+    write_json(folder / "optimizer.json", {"kind": type(optimizer).__name__, **content})
+
+
+def optimizer_state(
+    state: Mapping[str, Any],
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    """Return the tensors and the numbers of an optimiser's ``state_dict``.
+
+    Tensors are called by parameter and name (``"3.exp_avg"``), numbers lie below their parameter.
+    """
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, dict[str, Any]] = {}
     for index, values in state["state"].items():
@@ -168,13 +184,13 @@ def save_optimizer(optimizer: Optimizer, folder: Path) -> None:
                 tensors[f"{index}.{name}"] = value
             else:
                 numbers.setdefault(str(index), {})[name] = value
-    write_shard(tensors, folder / "optimizer.safetensors")
-    content = {"groups": state["param_groups"], "numbers": numbers}
-    write_json(folder / "optimizer.json", {"kind": type(optimizer).__name__, **content})
+    return tensors, numbers
 
 
-def load_optimizer(optimizer: Optimizer, folder: Path) -> None:
-    """Read what `save_optimizer` wrote.
+def load_optimizer(
+    optimizer: Optimizer, folder: Path, parts: Mapping[str, Tensor] | None = None
+) -> None:
+    """Read what `save_optimizer` wrote; `parts` are the tensors that it did not write.
 
     Raises:
         CheckpointError: It belongs to another model or optimiser.
@@ -188,7 +204,7 @@ def load_optimizer(optimizer: Optimizer, folder: Path) -> None:
     state: dict[int, dict[str, Any]] = {}
     for index, values in content["numbers"].items():
         state[int(index)] = dict(values)
-    for key, tensor in read_tensors(folder / "optimizer.safetensors").items():
+    for key, tensor in (read_tensors(folder / "optimizer.safetensors") | dict(parts or {})).items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
     groups = [_with_tuples(group) for group in content["groups"]]

@@ -2,16 +2,25 @@
 
 import datetime
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from regard.errors import CheckpointError, ConfigError
 from regard.training.arguments import TrainingArguments
+
+#: Where the processes of a sharded run put their parts of the optimiser, in a checkpoint.
+PARTS = "optimizer"
+
+#: Tells a folder to all processes.
+Share = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
@@ -74,21 +83,90 @@ def join(args: TrainingArguments) -> Processes:
     return Processes(int(os.environ.get("RANK", "0")), local_rank, world_size, device)
 
 
-def wrapped(model: nn.Module, processes: Processes) -> nn.Module:
-    """Return a model whose gradients are averaged over all processes."""
-    if processes.world_size == 1:
-        return model
-    devices = [processes.local_rank] if processes.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        model, device_ids=devices, find_unused_parameters=True
-    )
+class Replicas:
+    """Where a run's weights are: whole, on every process. `Sharded` has parts of them.
 
+    Args:
+        processes: Those of the run.
+    """
 
-@contextmanager
-def without_sync(model: nn.Module, skip: bool) -> Generator[None]:
-    """Keep gradients to this process while `skip`, for all forwards of a step but the last."""
-    if skip and isinstance(model, nn.parallel.DistributedDataParallel):
-        with model.no_sync():
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+
+    def split(self, model: nn.Module) -> None:
+        """Leave this process its part of the weights, before an optimiser is made of them."""
+
+    def wrapped(self, model: nn.Module) -> nn.Module:
+        """Return a model whose gradients are averaged over all processes."""
+        if self.processes.world_size == 1:
+            return model
+        devices = [self.processes.local_rank] if self.processes.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=devices, find_unused_parameters=True
+        )
+
+    @contextmanager
+    def without_sync(self, model: nn.Module, skip: bool) -> Generator[None]:
+        """Keep gradients to this process while `skip`, for all forwards of a step but the last."""
+        if skip and isinstance(model, nn.parallel.DistributedDataParallel):
+            with model.no_sync():
+                yield
+        else:
             yield
-    else:
-        yield
+
+    def whole(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Let each process run the model by itself in the block."""
+        return nullcontext()
+
+    def value(self, tensor: Tensor) -> float:
+        """Return the number that is in a tensor."""
+        return float(tensor)
+
+    def is_whole(self, tensor: Tensor) -> bool:
+        """Whether all of a tensor is here."""
+        return True
+
+    def full_weights(self, model: nn.Module) -> dict[str, Tensor] | None:
+        """Return all weights where they are written, by name; None if the model has them."""
+        return None
+
+    def copy(self, target: Tensor, value: Tensor) -> None:
+        """Set a tensor of the model to the whole `value`."""
+        target.copy_(value)
+
+    def write(self, write: Callable[[Share], Any], optimizer: Optimizer) -> None:
+        """Call ``write(share)`` on the first process.
+
+        It calls ``share(folder)``, and then every process has put its part of the optimiser there.
+        """
+        if self.processes.first:
+            write(lambda _: None)
+
+    def load_parts(self, optimizer: Optimizer, folder: Path) -> dict[str, Tensor]:
+        """Return what `write` made every process put into a folder, as far as it is this one's."""
+        if (folder / PARTS).exists():
+            raise CheckpointError(
+                f"{folder}: its optimizer is in parts, one for each process; resume with the fsdp "
+                "that it was saved with"
+            )
+        return {}
+
+
+def replicas(
+    args: TrainingArguments, processes: Processes, optimizer: Optimizer | None
+) -> Replicas:
+    """Return how a run keeps its weights: whole, or sharded over several processes.
+
+    Raises:
+        ConfigError: The weights are to be sharded, and `optimizer` has them already.
+    """
+    if not args.fsdp or processes.world_size == 1:
+        return Replicas(processes)
+    if optimizer is not None:
+        raise ConfigError(
+            "fsdp makes other parameters of the model's, which the given optimizer does not have: "
+            "override create_optimizer, or name it in optim"
+        )
+    from regard.training.sharded import Sharded  # which costs most of a second
+
+    return Sharded(args, processes)

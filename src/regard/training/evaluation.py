@@ -1,7 +1,8 @@
 """Evaluation and prediction: every example once, results in the order of the data."""
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from regard.errors import ConfigError
-from regard.outputs import ModelOutput
+from regard.outputs import Loss, ModelOutput
 from regard.training.distributed import Processes
 from regard.training.loaders import EpochBatches
 from regard.training.setup import TrainerSetup
@@ -92,28 +93,28 @@ def run_evaluation(
 ) -> tuple[Collected, dict[str, float]]:
     """Call ``step(inputs)`` for every batch; return the rows, and loss and speed.
 
-    `step` returns (mean loss or None, how many items it is the mean of, logits, labels, inputs).
+    `step` returns (loss or None, logits, labels, number of examples).
     """
     rows, started = Collected(), time.perf_counter()
     sampler = cast("object", loader.batch_sampler)
     numbered = iter(sampler.current) if isinstance(sampler, EpochBatches) else None
-    total, items, count, batches = 0.0, 0.0, 0, 0
+    sums, count, batches = list[list[float]](), 0, 0
     for inputs in loader:
-        loss, weight, logits, labels, size = step(inputs)
+        loss, logits, labels, size = step(inputs)
         numbers = next(numbered) if numbered is not None else range(count, count + size)
         losses = None
         if loss is not None:
-            total, items = total + float(loss) * weight, items + weight
-            losses = loss.detach().expand(size) if "loss" in keep_inputs else None
+            sums.append([float(each) for each in (*loss.totals, *loss.counts)])
+            losses = loss.mean().detach().expand(size) if "loss" in keep_inputs else None
         ids = inputs.get("input_ids") if "inputs" in keep_inputs else None
         rows.add([*numbers], logits=logits, labels=labels, inputs=ids, losses=losses)
         count, batches = count + size, batches + 1
-    return _over_processes(rows, (total, items, count, batches), started, processes)
+    return _over_processes(rows, (sums, count, batches), started, processes)
 
 
 def _over_processes(
     rows: Collected,
-    sums: tuple[float, float, int, int],
+    sums: tuple[list[list[float]], int, int],
     started: float,
     processes: Processes,
 ) -> tuple[Collected, dict[str, float]]:
@@ -123,17 +124,25 @@ def _over_processes(
         whole.numbers.extend(part.numbers)
         for name, batches in part.columns.items():
             whole.columns.setdefault(name, []).extend(batches)
-    total, items, count, batches = (
-        sum(each) for each in zip(*(s for _, s in gathered), strict=True)
-    )
+    count, batches = (sum(each) for each in zip(*(s[1:] for _, s in gathered), strict=True))
     seconds = time.perf_counter() - started
-    metrics: dict[str, float] = {"loss": total / items} if items else {}
+    metrics = _mean_loss([row for _, (found, *_) in gathered for row in found])
     metrics |= {
         "runtime": round(seconds, 4),
         "samples_per_second": round(count / seconds, 3),
         "steps_per_second": round(batches / seconds, 3),
     }
     return whole, metrics
+
+
+def _mean_loss(sums: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Return the loss of all batches, of which each gave totals and then counts; none of none."""
+    together = [math.fsum(column) for column in zip(*sums, strict=True)]
+    parts = len(together) // 2
+    pairs = [*zip(together[:parts], together[parts:], strict=True)]
+    if not any(count for _, count in pairs):
+        return {}
+    return {"loss": math.fsum(total / count for total, count in pairs if count)}
 
 
 def checked_metrics(metrics: Any) -> dict[str, float]:
@@ -175,6 +184,9 @@ def _join(batches: list[Any], place: Any) -> Any:
 
 class Evaluator(TrainerSetup):
     """The part of a trainer that measures: `evaluate`, `predict` and what they are made of."""
+
+    #: What the loss of the batch that `prediction_step` saw last is made of, if the model says it.
+    _parts: Loss | None = None
 
     def evaluate(
         self,
@@ -244,23 +256,34 @@ class Evaluator(TrainerSetup):
         self.model.eval()
 
         def step(inputs: dict[str, Any]) -> Any:
-            loss, logits, labels = self.prediction_step(self.model, inputs, loss_only, ignore_keys)
+            self._parts = None
+            mean, logits, labels = self.prediction_step(self.model, inputs, loss_only, ignore_keys)
+            loss = self._parts
+            if loss is None and mean is not None:
+                items = mean.new_tensor(self.batch_items(inputs))
+                loss = Loss((mean * items,), (items,))
             if logits is not None and self.preprocess_logits_for_metrics is not None:
                 logits = self.preprocess_logits_for_metrics(logits, labels)
             size = len(next(value for value in inputs.values() if isinstance(value, Tensor)))
-            return loss, self.count_items(inputs)[0], logits, labels, size
+            return loss, logits, labels, size
 
         keep = args.include_for_metrics
         try:
-            rows, metrics = run_evaluation(dataloader, step, self.processes, keep)
+            with self.replicas.whole(self.model), self.averaged():
+                rows, metrics = run_evaluation(dataloader, step, self.processes, keep)
         finally:
             self.model.train(was_training)
         found = EvalPrediction(*(rows.joined(n) for n in ("logits", "labels", "inputs", "losses")))
         labelled = found.predictions is not None and found.label_ids is not None
-        if self.compute_metrics is not None and labelled:
-            metrics |= checked_metrics(self.compute_metrics(found))
+        measure = self.measure_of(dataloader)
+        if measure is not None and labelled:
+            metrics |= checked_metrics(measure(found))
         metrics = prefixed(metrics, metric_key_prefix)
         return PredictionOutput(found.predictions, found.label_ids, metrics)
+
+    def measure_of(self, dataloader: DataLoader[Any]) -> Callable[[Any], Any] | None:
+        """Return what maps an `EvalPrediction` of these batches to a dict of numbers, or None."""
+        return self.compute_metrics
 
     def prediction_step(
         self,
@@ -275,9 +298,12 @@ class Evaluator(TrainerSetup):
         labels = None if not found else found[0] if len(found) == 1 else tuple(found)
         with torch.no_grad(), self.autocast(evaluating=True):
             if labels is None:
-                loss, outputs = None, model(**inputs)
+                loss, outputs = None, self.call_model(model, inputs)
             else:
                 loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+                own = type(self).compute_loss is TrainerSetup.compute_loss
+                if own and self.compute_loss_func is None:
+                    self._parts = self.loss_parts(outputs, inputs)
         if prediction_loss_only:
             return loss, None, None
         return loss, model_logits(outputs, ignore_keys or ()), labels

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.data import Subset
 
 from regard.training.distributed import Processes
-from regard.training.loaders import Collate, EpochBatches, batch_size, eval_loader
+from regard.training.loaders import BatchMaker, EpochBatches, batch_size, eval_loader
 from regard.training.metrics.classification import Classification
 from regard.training.metrics.metric import IGNORED
 
@@ -44,7 +44,7 @@ def inspect(trainer: Any, examples: int, worst: int) -> Inspection | None:
     if examples < 1 or not hasattr(dataset, "__len__") or len(dataset) == 0:
         return None
     part: Subset[Any] = Subset(dataset, range(min(examples, len(dataset))))
-    config = getattr(trainer.model, "config", None)
+    config = trainer.config_of(dataset)
     known = cast("Mapping[int, str]", getattr(config, "id2label", None) or {})
     counts, found, classes = Classification(), cast("list[dict[str, Any]]", []), 1
     for numbers, logits, labels in _predictions(trainer, part):
@@ -89,7 +89,7 @@ def example_text(example: Any, tokenizer: Any) -> str:
 def _predictions(trainer: Any, part: Subset[Any]) -> Iterator[tuple[Sequence[int], Any, Any]]:
     """Yield the numbers of the examples of each batch, with logits and labels."""
     loader = trainer.get_eval_dataloader(part)
-    if isinstance(loader.collate_fn, Collate):
+    if isinstance(loader.collate_fn, BatchMaker):
         # Every example here, and not this process's share.
         alone = Processes(0, 0, 1, trainer.processes.device)
         loader = eval_loader(part, loader.collate_fn, trainer.args, alone)

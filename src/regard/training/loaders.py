@@ -55,7 +55,21 @@ class Numbered(Dataset[tuple[int, Any]]):
         return len(self.dataset)
 
 
-class Collate:
+class BatchMaker:
+    """Makes a batch of numbered examples.
+
+    Attributes:
+        epoch: The pass that it is for.
+    """
+
+    epoch: int = 0
+
+    def __call__(self, numbered: list[tuple[int, Any]]) -> Any:
+        """Make one batch."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it makes a batch")
+
+
+class Collate(BatchMaker):
     """Keeps the columns that the model takes, and lets a collator make tensors of the rest.
 
     A collator that draws at random (it has an argument ``generator``) is given a generator that
@@ -72,7 +86,6 @@ class Collate:
     ) -> None:
         self.collator, self.columns, self.seed = collator, columns, seed
         self.random = "generator" in inspect.signature(collator).parameters
-        self.epoch = 0
 
     def __call__(self, numbered: list[tuple[int, Any]]) -> Any:
         """Make one batch."""
@@ -138,40 +151,55 @@ def token_count(inputs: Mapping[str, Any]) -> int:
 
 
 def train_loader(
-    dataset: Any, collate: Collate, args: TrainingArguments, processes: Processes
+    dataset: Any, collate: BatchMaker, args: TrainingArguments, processes: Processes
 ) -> DataLoader[Any]:
     """Return the batches to train on; the same on every restart.
 
     A step of several processes has the batches of as many forwards of one process.
     """
-    if _is_stream(dataset):
+    if is_stream(dataset):
         if args.per_device_train_tokens is not None:
             raise ConfigError("per_device_train_tokens needs a dataset with a length")
         size = args.per_device_train_batch_size
         least = processes.world_size * (size if args.dataloader_drop_last else 1)
-        stream = _Share(dataset, size, processes, least)
+        stream = ShareOfStream(dataset, size, processes, least)
         return _stream_loader(stream, collate, args)
+    return planned_loader(dataset, batch_plan(dataset, args), collate, args, processes)
+
+
+def planned_loader(
+    dataset: Any,
+    plan: Callable[[int], list[list[int]]],
+    collate: BatchMaker,
+    args: TrainingArguments,
+    processes: Processes,
+) -> DataLoader[Any]:
+    """Return this process's share of the batches that `plan` gives for each pass."""
     if len(dataset) < processes.world_size:
         raise ConfigError(
             f"train_dataset has {len(dataset)} examples for {processes.world_size} processes"
         )
-    measured = args.per_device_train_tokens or args.train_sampling_strategy == "group_by_length"
-    lengths = lengths_of(dataset, args.length_column_name) if measured else None
 
     def batches(epoch: int) -> list[list[int]]:
-        planned = _plan(len(dataset), lengths, args, epoch)
-        return share(planned, processes.rank, processes.world_size)
+        return share(plan(epoch), processes.rank, processes.world_size)
 
     return _loader(dataset, EpochBatches(batches), collate, args)
 
 
+def batch_plan(dataset: Any, args: TrainingArguments) -> Callable[[int], list[list[int]]]:
+    """Return what maps the number of a pass to its batches, for all processes together."""
+    measured = args.per_device_train_tokens or args.train_sampling_strategy == "group_by_length"
+    lengths = lengths_of(dataset, args.length_column_name) if measured else None
+    return lambda epoch: _plan(len(dataset), lengths, args, epoch)
+
+
 def eval_loader(
-    dataset: Any, collate: Collate, args: TrainingArguments, processes: Processes
+    dataset: Any, collate: BatchMaker, args: TrainingArguments, processes: Processes
 ) -> DataLoader[Any]:
     """Return the batches to evaluate on: every example once, those of similar length together."""
     size = args.per_device_eval_batch_size
-    if _is_stream(dataset):
-        stream = _Share(dataset, size, processes, least=1)
+    if is_stream(dataset):
+        stream = ShareOfStream(dataset, size, processes, least=1)
         return _stream_loader(stream, collate, args)
     lengths = lengths_of(dataset, args.length_column_name)
     order = sorted(range(len(dataset)), key=lambda i: -lengths[i])
@@ -218,7 +246,7 @@ def _plan(
 
 
 def _loader(
-    dataset: Any, batches: EpochBatches, collate: Collate, args: TrainingArguments
+    dataset: Any, batches: EpochBatches, collate: BatchMaker, args: TrainingArguments
 ) -> DataLoader[Any]:
     return DataLoader(
         Numbered(dataset),
@@ -231,7 +259,7 @@ def _loader(
     )
 
 
-class _Share(IterableDataset[tuple[int, Any]]):
+class ShareOfStream(IterableDataset[tuple[int, Any]]):
     """Every example of a stream that is this process's, numbered.
 
     Processes that train together need equally many batches, so the stream is dealt out a batch for
@@ -247,6 +275,11 @@ class _Share(IterableDataset[tuple[int, Any]]):
     def __init__(self, stream: Any, size: int, processes: Processes, least: int) -> None:
         self.stream, self.size, self.processes, self.least = stream, size, processes, least
 
+    def set_epoch(self, epoch: int) -> None:
+        """Let a stream that can be mixed otherwise in every pass do so."""
+        if callable(getattr(self.stream, "set_epoch", None)):
+            self.stream.set_epoch(epoch)
+
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         rank, world = self.processes.rank, self.processes.world_size
         numbered = enumerate(self.stream)
@@ -257,12 +290,15 @@ class _Share(IterableDataset[tuple[int, Any]]):
             yield from block[rank * len(block) // world : (rank + 1) * len(block) // world]
 
 
-def _stream_loader(dataset: _Share, collate: Collate, args: TrainingArguments) -> DataLoader[Any]:
+def _stream_loader(
+    dataset: ShareOfStream, collate: BatchMaker, args: TrainingArguments
+) -> DataLoader[Any]:
     if args.dataloader_num_workers:
         raise ConfigError("a stream is read in this process: set dataloader_num_workers=0")
     generator = torch.Generator().manual_seed(args.seed)
     return DataLoader(dataset, batch_size=dataset.size, collate_fn=collate, generator=generator)
 
 
-def _is_stream(dataset: Any) -> bool:
+def is_stream(dataset: Any) -> bool:
+    """Whether the end of some data is only known when it is read."""
     return not hasattr(dataset, "__len__")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from regard.errors import ConfigError
+from regard.errors import ConfigError, nearest
 
 #: Another name for the same setting.
 ALIASES: Mapping[str, str] = {
@@ -14,6 +14,24 @@ ALIASES: Mapping[str, str] = {
     "no_cuda": "use_cpu",
     "activation_checkpointing": "gradient_checkpointing",
 }
+
+
+#: How a model can be sharded: parameters and all (ZeRO 3), or what the optimiser has (ZeRO 2).
+SHARDINGS = ("full_shard", "shard_grad_op")
+
+
+def sharding(given: Any) -> str:
+    """Return how ``fsdp`` says to shard: given True, a text of several words, or a list of them."""
+    told = "full_shard" if given is True else given or ""
+    words = told.split() if isinstance(told, str) else [str(word) for word in told]
+    words = [word for word in words if word != "auto_wrap"]  # layers are found by themselves
+    if len(words) > 1 or not {*words} <= {*SHARDINGS}:
+        wrong = next((word for word in words if word not in SHARDINGS), "")
+        raise ConfigError(
+            f"fsdp is {given!r}{nearest(wrong, SHARDINGS)}; it must be one of "
+            f"{', '.join(SHARDINGS)}, True or False"
+        )
+    return words[0] if words else ""
 
 
 def _when(setting: str, value: Any) -> Callable[[Any], dict[str, Any]]:
@@ -49,7 +67,10 @@ class NoEffect:
 
 _OFF = (None, False, "", 0, -1, "no")
 _HUB = NoEffect(_OFF, "train, then upload the saved folder with `hf upload`")
-_PARALLEL = NoEffect(_OFF, "several processes are `torchrun`, each with the whole model (DDP)")
+_PARALLEL = NoEffect(
+    _OFF,
+    "several processes are `torchrun`, each with the whole model (DDP) or a part of it (fsdp)",
+)
 _ANY = NoEffect(None)
 
 NO_EFFECT: Mapping[str, NoEffect] = {
@@ -62,8 +83,7 @@ NO_EFFECT: Mapping[str, NoEffect] = {
     "hub_revision": _ANY,
     "deepspeed": _PARALLEL,
     "sharded_ddp": _PARALLEL,
-    "fsdp": _PARALLEL,
-    "fsdp_config": _PARALLEL,
+    "fsdp_config": NoEffect((*_OFF, {}), "layers are found by themselves"),
     "tpu_num_cores": _PARALLEL,
     "accelerator_config": NoEffect((None,), "its settings are arguments here"),
     "parallelism_config": _PARALLEL,

@@ -7,12 +7,20 @@ import torch
 
 from regard.errors import ConfigError, notices
 from regard.training.arguments import TrainingArguments
+from regard.training.half import HalfProducts
 
 
-def autocast(device: torch.device, *, bf16: bool, fp16: bool) -> AbstractContextManager[Any]:
-    """Return the context in which forwards run (Micikevicius et al. 2018)."""
+def autocast(
+    device: torch.device, *, bf16: bool, fp16: bool, compiled: bool = False
+) -> AbstractContextManager[Any]:
+    """Return the context in which forwards run (Micikevicius et al. 2018).
+
+    Layers that are computed again in the backward pass need it there too.
+    """
     if not bf16 and not fp16:
         return nullcontext()
+    if bf16 and device.type == "cpu" and not compiled:
+        return HalfProducts()
     return torch.autocast(device.type, torch.bfloat16 if bf16 else torch.float16)
 
 

@@ -11,6 +11,9 @@ from regard.errors import ConfigError, nearest
 from regard.training.arguments import TrainingArguments
 from regard.training.callbacks import TrainerCallback
 
+#: Numbers of a log that a line shows: of each label of many, precision, recall and F1 are too many.
+SHOWN = 12
+
 
 def usual_callbacks(args: TrainingArguments, first: bool) -> list[TrainerCallback]:
     """Return the callbacks that every run has, on the process that shows and writes."""
@@ -87,6 +90,8 @@ def as_line(step: int, logs: Mapping[str, Any]) -> str:
     """Return ``step 20 · epoch 0.31 · loss 0.6931 · ...``."""
     ordered = {name: logs[name] for name in ("epoch", "loss") if name in logs} | dict(logs)
     parts = [f"{name} {_short(value)}" for name, value in ordered.items()]
+    if len(parts) > SHOWN:
+        parts = [*parts[:SHOWN], f"{len(parts) - SHOWN} more"]
     return " · ".join([f"step {step}", *parts])
 
 

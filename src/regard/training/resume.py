@@ -3,22 +3,26 @@
 import dataclasses
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from regard.adapters.adapter import attached
+from regard.adapters.files import restore_adapters
 from regard.checkpoints.files import find_checkpoint
 from regard.checkpoints.restore import restore_weights
 from regard.errors import CheckpointError, notices
 from regard.models.model import PreTrainedModel
+from regard.training import averaging
 from regard.training import checkpoint as files
 from regard.training.arguments import ARGUMENTS_FILE, TrainingArguments
 from regard.training.callbacks import TrainerState
+from regard.training.distributed import Replicas
 
 if TYPE_CHECKING:
     from regard.training.trainer import Trainer
@@ -35,7 +39,18 @@ _ORDER = (
     "dataloader_drop_last",
     "seed",
     "data_seed",
+    "task_temperature",
 )
+
+
+@runtime_checkable
+class SavedInParts(Protocol):
+    """A model that is saved as several, each in a folder of its own."""
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The models by their places in the folder."""
+        ...
 
 
 def seed_everything(args: TrainingArguments, more: int = 0) -> None:
@@ -128,20 +143,28 @@ def _clear(output: Path, folder: Path | None, *, overwrite: bool) -> None:
         notices.warning("%s: not of the run that begins, moved to %s", names, place)
 
 
-def save_run(trainer: "Trainer", folder: Path, randoms: Sequence[files.RandomState]) -> None:
+def save_run(
+    trainer: "Trainer",
+    folder: Path,
+    randoms: Sequence[files.RandomState],
+    weights: Mapping[str, Tensor] | None,
+) -> None:
     """Write the model and, unless ``save_only_model``, all that a resumed run needs.
 
     Args:
         trainer: The run.
         folder: Where to write.
         randoms: The random generators of every process, in order of rank.
+        weights: Of the model, where it does not have all of them itself.
     """
-    trainer.write_model(folder)
+    trainer.write_model(folder, weights)
     state = dataclasses.replace(trainer.state, callbacks=trainer.callbacks.state_dict())
     files.write_json(folder / STATE_FILE, dataclasses.asdict(state))
     if trainer.args.save_only_model:
         return
-    files.save_optimizer(trainer.optimizer, folder)
+    if trainer.average is not None:
+        trainer.average.save(trainer.model, folder)
+    files.save_optimizer(trainer.optimizer, folder, trainer.replicas.is_whole)
     files.write_json(folder / "scheduler.json", _plain(trainer.lr_scheduler.state_dict()))
     if trainer.scaler is not None:
         files.write_json(folder / "scaler.json", trainer.scaler.state_dict())
@@ -158,7 +181,8 @@ def load_run(trainer: "Trainer", folder: Path) -> None:
         CheckpointError: It is of another model, optimiser or number of processes.
     """
     _check_plan(trainer, folder)
-    load_weights(trainer.model, folder)
+    load_weights(trainer.model, folder, trainer.replicas)
+    averaging.load_run(trainer.average, trainer.model, folder)
     fresh = trainer.state
     try:
         state = TrainerState(**files.read_json(folder / STATE_FILE))
@@ -179,7 +203,8 @@ def load_run(trainer: "Trainer", folder: Path) -> None:
     state.is_local_process_zero = fresh.is_local_process_zero
     trainer.state = state
     trainer.callbacks.load_state_dict(state.callbacks)
-    files.load_optimizer(trainer.optimizer, folder)
+    parts = trainer.replicas.load_parts(trainer.optimizer, folder)
+    files.load_optimizer(trainer.optimizer, folder, parts)
     schedule = files.read_json(folder / "scheduler.json")
     if isinstance(trainer.lr_scheduler, LambdaLR):
         schedule["lr_lambdas"] = [None] * len(trainer.lr_scheduler.lr_lambdas)
@@ -188,10 +213,19 @@ def load_run(trainer: "Trainer", folder: Path) -> None:
         trainer.scaler.load_state_dict(files.read_json(folder / "scaler.json"))
 
 
-def load_weights(model: nn.Module, folder: Path) -> None:
-    """Fill the model of a run from one of its checkpoints."""
-    second = model.anatomy().aliases if isinstance(model, PreTrainedModel) else ()
-    restore_weights(model, find_checkpoint(folder), second)
+def load_weights(model: nn.Module, folder: Path, replicas: Replicas) -> None:
+    """Fill the model of a run, or each model that it is saved as, from one of its checkpoints."""
+    if attached(model) is not None:
+        restore_adapters(model, folder)
+        return
+    for place, part in saved_parts(model).items():
+        second = part.anatomy().aliases if isinstance(part, PreTrainedModel) else ()
+        restore_weights(part, find_checkpoint(folder / place), second, replicas.copy)
+
+
+def saved_parts(model: nn.Module) -> Mapping[str, nn.Module]:
+    """Return the models that one is saved as, by their places in the folder: most are one."""
+    return model.parts if isinstance(model, SavedInParts) else {"": model}
 
 
 def _check_plan(trainer: "Trainer", folder: Path) -> None:

@@ -1,12 +1,13 @@
 """How the learning rate goes over a run: factors of its highest value, by step."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from regard.errors import ConfigError, nearest
 
@@ -23,17 +24,26 @@ class Span:
     warmup: int
     total: int
 
-    def rise(self, step: int) -> float | None:
-        """Return the factor while the rate rises, else None."""
-        return step / max(1, self.warmup) if step < self.warmup else None
-
     def progress(self, step: int) -> float:
         """Return the part of the steps after the rise that is done, 0 to 1."""
         return min(1.0, (step - self.warmup) / max(1, self.total - self.warmup))
 
 
-#: Maps (step, span, arguments) to a factor; called after the rise only.
+#: Maps (step, span, arguments) to a factor; one for the steps of the rise, one for those after it.
 Shape = Callable[[int, Span, Mapping[str, Any]], float]
+
+
+def _from_zero(step: int, span: Span, given: Mapping[str, Any]) -> float:
+    low = given.get("min_lr_ratio", 0.0)
+    return low + (1 - low) * step / span.warmup
+
+
+def _from_above_zero(step: int, span: Span, given: Mapping[str, Any]) -> float:
+    """Rise so that even the first step has a rate, and the last one of the rise the whole."""
+    low = given.get("warmup_lr_rate")
+    if low is None:
+        return (step + 1) / span.warmup
+    return low + (1 - low) * step / max(1, span.warmup - 1)
 
 
 def _linear(step: int, span: Span, given: Mapping[str, Any]) -> float:
@@ -50,6 +60,11 @@ def _cosine(step: int, span: Span, given: Mapping[str, Any]) -> float:
     wave = 0.5 * (1 + math.cos(math.pi * cycles * 2 * span.progress(step)))
     low = float(given.get("min_lr_rate", 0.0))
     return low + (1 - low) * max(0.0, wave)
+
+
+def _cosine_ahead(step: int, span: Span, given: Mapping[str, Any]) -> float:
+    """The same a step earlier, as the rise before it is."""
+    return _cosine(step + 1, span, given)
 
 
 def _restarts(step: int, span: Span, given: Mapping[str, Any]) -> float:
@@ -88,18 +103,29 @@ _FALLS: Mapping[str, Callable[[float], float]] = {
 }
 
 
-#: Name -> its shape after the rise, whether it rises at all, and the arguments that it takes.
-SCHEDULES: Mapping[str, tuple[Shape, bool, tuple[str, ...]]] = {
-    "linear": (_linear, True, ()),
-    "cosine": (_cosine, True, ("num_cycles",)),
-    "cosine_with_restarts": (_restarts, True, ("num_cycles",)),
-    "cosine_with_min_lr": (_cosine, True, ("num_cycles", "min_lr", "min_lr_rate")),
-    "polynomial": (_polynomial, True, ("power", "lr_end")),
-    "constant": (_constant, False, ()),
-    "constant_with_warmup": (_constant, True, ()),
-    "inverse_sqrt": (_inverse_sqrt, True, ("timescale",)),
-    "warmup_stable_decay": (_stable, True, ("num_decay_steps", "decay_type", "min_lr_ratio")),
+_MIN = ("num_cycles", "min_lr", "min_lr_rate")
+_STABLE = ("num_decay_steps", "decay_type", "min_lr_ratio")
+
+#: Name -> its rise, if any, its shape after that, and the arguments that it takes.
+SHAPES: Mapping[str, tuple[Shape | None, Shape, tuple[str, ...]]] = {
+    "linear": (_from_zero, _linear, ()),
+    "cosine": (_from_zero, _cosine, ("num_cycles",)),
+    "cosine_with_restarts": (_from_zero, _restarts, ("num_cycles",)),
+    "cosine_with_min_lr": (_from_zero, _cosine, _MIN),
+    "cosine_warmup_with_min_lr": (_from_above_zero, _cosine_ahead, (*_MIN, "warmup_lr_rate")),
+    "polynomial": (_from_zero, _polynomial, ("power", "lr_end")),
+    "constant": (None, _constant, ()),
+    "constant_with_warmup": (_from_zero, _constant, ()),
+    "inverse_sqrt": (_from_zero, _inverse_sqrt, ("timescale",)),
+    "warmup_stable_decay": (_from_zero, _stable, _STABLE),
 }
+
+#: The one that has no shape: it falls when an evaluation is no better than those before.
+PLATEAU = "reduce_lr_on_plateau"
+_PLATEAU_ARGUMENTS = tuple(inspect.signature(ReduceLROnPlateau).parameters)[1:]
+
+#: Every name.
+SCHEDULES = (*SHAPES, PLATEAU)
 
 #: Arguments that are rates, the factor of the highest rate that they become, and their defaults.
 _RATES = {"min_lr": ("min_lr_rate", 0.0), "lr_end": ("lr_end_rate", 1e-7)}
@@ -111,8 +137,10 @@ def get_scheduler(
     num_warmup_steps: int = 0,
     num_training_steps: int = 0,
     scheduler_specific_kwargs: Mapping[str, Any] | None = None,
-) -> LambdaLR:
+) -> LRScheduler:
     """Return the schedule called `name` for `optimizer`; step it after each optimiser step.
+
+    ``"reduce_lr_on_plateau"`` is stepped after each evaluation, with what was measured.
 
     Raises:
         ConfigError: There is no such schedule, or it does not take an argument.
@@ -122,7 +150,7 @@ def get_scheduler(
         raise ConfigError(
             f"unknown schedule {name!r}{nearest(name, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
         )
-    shape, rises, known = SCHEDULES[name]
+    rise, shape, known = SHAPES.get(name, (None, _constant, _PLATEAU_ARGUMENTS))
     given, highest = dict(scheduler_specific_kwargs or {}), optimizer.defaults["lr"]
     for argument in given:
         if argument not in known:
@@ -130,37 +158,39 @@ def get_scheduler(
                 f"schedule {name!r} takes no {argument!r}{nearest(argument, known)}; "
                 f"it takes {', '.join(known) or 'nothing'}"
             )
+    if name == PLATEAU:
+        return ReduceLROnPlateau(optimizer, **given)
     if given.get("decay_type", "cosine") not in _FALLS:
         raise ConfigError(f"decay_type is {given['decay_type']!r}; known: {', '.join(_FALLS)}")
     for rate, (as_factor, default) in _RATES.items():
         value = given.pop(rate, None)
         if rate in known and (value is not None or as_factor not in given):
             given[as_factor] = (default if value is None else value) / (highest or 1)
-    span = Span(num_warmup_steps if rises else 0, num_training_steps)
-    low = given.get("min_lr_ratio", 0.0)
+    span = Span(0 if rise is None else num_warmup_steps, num_training_steps)
 
     def factor(step: int) -> float:
-        rising = span.rise(step)
-        return shape(step, span, given) if rising is None else low + (1 - low) * rising
+        if rise is not None and step < span.warmup:
+            return rise(step, span, given)
+        return shape(step, span, given)
 
     return LambdaLR(optimizer, factor)
 
 
 def get_linear_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int
-) -> LambdaLR:
+) -> LRScheduler:
     """Rise to the highest rate, then fall to zero in a straight line."""
     return get_scheduler("linear", optimizer, num_warmup_steps, num_training_steps)
 
 
 def get_cosine_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 0.5
-) -> LambdaLR:
+) -> LRScheduler:
     """Rise to the highest rate, then fall to zero along a cosine."""
     given = {"num_cycles": num_cycles}
     return get_scheduler("cosine", optimizer, num_warmup_steps, num_training_steps, given)
 
 
-def get_constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int) -> LambdaLR:
+def get_constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int) -> LRScheduler:
     """Rise to the highest rate and stay there."""
     return get_scheduler("constant_with_warmup", optimizer, num_warmup_steps)

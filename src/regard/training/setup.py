@@ -1,7 +1,7 @@
 """What a trainer is made of: model, data, loss, optimiser, saving. Its loop is in trainer.py."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,21 +10,26 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
+from regard.adapters.adapter import add_adapter, attached
+from regard.adapters.config import LoraConfig
+from regard.adapters.files import save_adapters
 from regard.checkpoints.save import save_weights
 from regard.data.labels import IGNORED
 from regard.errors import ConfigError
-from regard.models.losses import Labelled
+from regard.models.losses import Labelled, labelled_only
 from regard.models.model import PreTrainedModel
-from regard.outputs import ModelOutput
+from regard.outputs import Loss, ModelOutput
 from regard.training import loaders, precision, resume
 from regard.training.arguments import TrainingArguments
+from regard.training.averaging import WeightAverage
 from regard.training.callbacks import CallbackList, Schedule, TrainerControl, TrainerState
 from regard.training.criterion import set_criterion
-from regard.training.distributed import join
+from regard.training.distributed import join, replicas
+from regard.training.freezing import freeze
 from regard.training.loaders import batch_size, label_names_of
 from regard.training.optimizers import build_optimizer, parameter_groups
 from regard.training.reporting import usual_callbacks
-from regard.training.schedules import get_scheduler
+from regard.training.schedules import PLATEAU, get_scheduler
 
 
 class TrainerSetup:
@@ -54,12 +59,13 @@ class TrainerSetup:
             raise TypeError("Trainer needs a model or a model_init, and not both")
         self.args = args or TrainingArguments()
         self.processes = join(self.args)
+        self.replicas = replicas(self.args, self.processes, optimizers[0])
         precision.check(self.processes.device, self.args)
         resume.seed_everything(self.args)
         self.model_init = model_init
-        self.model = made.to(self.processes.device)
-        self.processing_class = tokenizer if processing_class is None else processing_class
         self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
+        self.model = self.prepare_model(made)
+        self.processing_class = tokenizer if processing_class is None else processing_class
         self.data_collator = data_collator or loaders.default_collator(self.processing_class)
         self.compute_loss_func, self.compute_metrics = compute_loss_func, compute_metrics
         self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
@@ -68,9 +74,23 @@ class TrainerSetup:
         self.label_names = self.args.label_names or label_names_of(self.model)
         self.state, self.control = TrainerState(), TrainerControl()
         shown = usual_callbacks(self.args, self.processes.first)
-        set_criterion(self.model, self.args, train_dataset)
-        self.callbacks = CallbackList([Schedule, *shown, *(callbacks or ())])
+        self.average = WeightAverage(self.args.ema_decay) if self.args.ema_decay else None
+        own = [Schedule] if self.average is None else [Schedule, self.average]
+        self.callbacks = CallbackList([*own, *shown, *(callbacks or ())])
         self._event("on_init_end")
+
+    def prepare_model(self, model: nn.Module) -> nn.Module:
+        """Return a model ready to train: frozen, adapted, and with the loss that was asked for."""
+        args = self.args
+        if args.freeze is not None:
+            freeze(model, args.freeze)
+        if args.lora is not None and attached(model) is None:
+            add_adapter(model, LoraConfig(**args.lora))
+        adapters = attached(model)
+        if adapters is not None and adapters.merged:
+            raise ConfigError("the adapter is merged, so it cannot train: unmerge_adapter first")
+        set_criterion(model, args, self.train_dataset)
+        return model.to(self.processes.device)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the batches to train on."""
@@ -111,7 +131,23 @@ class TrainerSetup:
         args = self.args
         bf16 = args.bf16 or (evaluating and args.bf16_full_eval)
         fp16 = args.fp16 or (evaluating and args.fp16_full_eval)
-        return precision.autocast(self.processes.device, bf16=bf16, fp16=fp16)
+        device, compiled = self.processes.device, args.torch_compile
+        return precision.autocast(device, bf16=bf16, fp16=fp16, compiled=compiled)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Return the context in which the model has the weights to evaluate and to save."""
+        return nullcontext() if self.average is None else self.average.shown(self.model)
+
+    def call_model(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
+        """Return what a model says of a batch."""
+        return model(**inputs)
+
+    def loss_parts(self, outputs: Any, inputs: dict[str, Any]) -> Loss | None:
+        """Return the sums and counts that the loss is made of, if the model says them.
+
+        An override returns as many counts as its `count_items`.
+        """
+        return getattr(outputs, "loss_parts", None)
 
     def compute_loss(
         self,
@@ -128,18 +164,25 @@ class TrainerSetup:
         """
         if self.compute_loss_func is not None:
             labels = [inputs[name] for name in self.label_names if name in inputs]
-            outputs = model(**inputs)
+            outputs = self.call_model(model, inputs)
             given = labels[0] if len(labels) == 1 else tuple(labels)
             items = num_items_in_batch or self.count_items(inputs)
             loss = self.compute_loss_func(outputs, given, items[0])
         else:
-            outputs = model(**inputs)
-            parts = getattr(outputs, "loss_parts", None)
-            if num_items_in_batch is None or parts is None:
+            with labelled_only(self.model, not return_outputs and self._reads_only_loss()):
+                outputs = self.call_model(model, inputs)
+            parts = self.loss_parts(outputs, inputs)
+            if parts is None:
                 loss = _loss_of(outputs)
             else:
-                loss = parts.over(num_items_in_batch)
+                items = num_items_in_batch
+                loss = parts.mean() if items is None else parts.over(items)
         return (loss, outputs) if return_outputs else loss
+
+    def _reads_only_loss(self) -> bool:
+        """Whether nothing that was overridden may read logits in training."""
+        own, theirs = TrainerSetup, type(self)
+        return theirs.call_model is own.call_model and theirs.loss_parts is own.loss_parts
 
     def count_items(self, inputs: Mapping[str, Any]) -> tuple[float, ...]:
         """Return how many labelled items each part of a batch's loss is the mean of.
@@ -154,6 +197,18 @@ class TrainerSetup:
             whole = (v for v in labels if isinstance(v, Tensor) and not v.is_floating_point())
             counts = tuple(float((each != IGNORED).sum()) for each in whole)[:1]
         return counts or (float(batch_size(inputs)),)
+
+    def batch_items(self, inputs: Mapping[str, Any]) -> float:
+        """Return how many items the mean loss of this batch is the mean of."""
+        return self.count_items(inputs)[0]
+
+    def example_names(self, numbers: Sequence[int]) -> str:
+        """Return how messages call training examples."""
+        return f"examples {[*numbers]}"
+
+    def config_of(self, dataset: Any) -> Any:
+        """Return the configuration that says what the labels of `dataset` mean, or None."""
+        return getattr(self.model, "config", None)
 
     def loss_takes_items(self) -> bool:
         """Whether `compute_loss` divides by the items of the whole step itself.
@@ -185,23 +240,32 @@ class TrainerSetup:
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer) -> LRScheduler:
         """Make the schedule that the arguments name."""
         args = self.args
-        warmup = args.warmup(num_training_steps)
+        given, warmup = dict(args.lr_scheduler_kwargs or {}), args.warmup(num_training_steps)
+        if args.lr_scheduler_type == PLATEAU:
+            given = {"mode": "max" if args.greater_is_better else "min"} | given
         self.lr_scheduler = get_scheduler(
-            args.lr_scheduler_type, optimizer, warmup, num_training_steps, args.lr_scheduler_kwargs
+            args.lr_scheduler_type, optimizer, warmup, num_training_steps, given
         )
         return self.lr_scheduler
 
     def save_model(self, output_dir: str | Path | None = None) -> None:
         """Write the model and its tokenizer to a folder, by default ``output_dir``."""
+        weights = self.replicas.full_weights(self.model)
         if self.processes.first:
-            self.write_model(Path(output_dir or self.args.output_dir))
+            self.write_model(Path(output_dir or self.args.output_dir), weights)
 
-    def write_model(self, folder: Path) -> None:
-        """Write the model, its tokenizer and the settings, on this process."""
-        if isinstance(self.model, PreTrainedModel):
-            self.model.save_pretrained(folder)
-        else:
-            save_weights(self.model, folder)
+    def write_model(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write the model, its tokenizer and the settings, on this process.
+
+        `weights` are the model's, where it does not have all of them itself.
+        """
+        with self.averaged():
+            if isinstance(self.model, PreTrainedModel):
+                self.model.save_pretrained(folder, state_dict=weights)
+            elif attached(self.model) is not None:
+                save_adapters(self.model, folder)
+            else:
+                save_weights(self.model, folder, state_dict=weights)
         if hasattr(self.processing_class, "save_pretrained"):
             self.processing_class.save_pretrained(folder)
         self.args.save(folder)

@@ -3,13 +3,15 @@
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
 from regard.errors import CheckpointError, ConfigError, notices
@@ -17,8 +19,7 @@ from regard.layers.blocks import Stack
 from regard.training import checkpoint as files
 from regard.training import loaders, precision, resume
 from regard.training.callbacks import TrainerControl, TrainerState, metric_of
-from regard.training.criterion import set_criterion
-from regard.training.distributed import without_sync, wrapped
+from regard.training.distributed import Share
 from regard.training.evaluation import Evaluator
 from regard.training.signals import Ending, ending
 
@@ -82,8 +83,7 @@ class Trainer(Evaluator):
         args = self.args
         resume.seed_everything(args)
         if self.model_init is not None:
-            self.model = self.model_init().to(self.processes.device)
-            set_criterion(self.model, args, self.train_dataset)
+            self.model = self.prepare_model(self.model_init())
         if self.processes.rank > 0:
             # Each process has a dropout of its own; weights are the first one's.
             resume.seed_everything(args, self.processes.rank)
@@ -123,7 +123,8 @@ class Trainer(Evaluator):
             raise ConfigError("a stream of training data has no end to count to: give max_steps")
         self._batches_in_epoch = math.inf if length is None else length
         if args.gradient_checkpointing:
-            checkpointing(self.model)
+            checkpointing(self.model, self.autocast)
+        self.replicas.split(self.model)
         self.create_optimizer_and_scheduler(self.state.max_steps)
         self.scaler = precision.scaler(self.processes.device, args)
         model = self.model
@@ -131,7 +132,7 @@ class Trainer(Evaluator):
             backend = args.torch_compile_backend or "inductor"
             compiled = torch.compile(model, backend=backend, mode=args.torch_compile_mode)
             model = cast("nn.Module", compiled)
-        self.model_wrapped = wrapped(model, self.processes)
+        self.model_wrapped = self.replicas.wrapped(model)
 
     def _epoch(self, loader: DataLoader[Any], told: Ending, resumed: Path | None) -> None:
         """Go once over the data, or over what is left of it in a resumed run."""
@@ -169,8 +170,10 @@ class Trainer(Evaluator):
     def _batches(self, loader: DataLoader[Any]) -> Iterator[Any]:
         """Return the rest of the batches of the current pass."""
         epoch, seen = self.state.whole_epochs, self.state.batches_seen
-        if isinstance(loader.collate_fn, loaders.Collate):
+        if isinstance(loader.collate_fn, loaders.BatchMaker):
             loader.collate_fn.epoch = epoch
+        if isinstance(loader.dataset, loaders.ShareOfStream):
+            loader.dataset.set_epoch(epoch)
         self._sampler = loader.batch_sampler
         if isinstance(self._sampler, loaders.EpochBatches):
             self._sampler.set_epoch(epoch, start=seen)
@@ -192,7 +195,7 @@ class Trainer(Evaluator):
         items = self._all_items(group)
         loss = torch.zeros((), device=self.processes.device)
         for number, inputs in enumerate(group, start=1):
-            with without_sync(self.model_wrapped, number < len(group)):
+            with self.replicas.without_sync(self.model_wrapped, number < len(group)):
                 loss = loss + self.training_step(self.model_wrapped, inputs, items)
             if number < len(group):
                 self._event("on_substep_end")
@@ -207,7 +210,8 @@ class Trainer(Evaluator):
             self.scaler.step(self.optimizer)
             self.scaler.update()
         self._event("on_optimizer_step")
-        self.lr_scheduler.step()
+        if not isinstance(self.lr_scheduler, ReduceLROnPlateau):
+            self.lr_scheduler.step()
         self.optimizer.zero_grad()
         self.state.loss_since_log += value
         self.state.steps_since_log += 1
@@ -234,7 +238,9 @@ class Trainer(Evaluator):
                 loss = self.compute_loss(model, inputs) * share
         # Processes average their gradients, and the sum is wanted.
         scaled = loss * self.processes.world_size
-        (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
+        if self.scaler is not None:
+            scaled = cast("Tensor", self.scaler.scale(scaled))
+        scaled.backward()
         return loss.detach().to(torch.promote_types(loss.dtype, torch.float32))
 
     def _all_items(self, group: list[Any]) -> tuple[float, ...]:
@@ -255,7 +261,7 @@ class Trainer(Evaluator):
         if self.args.max_grad_norm > 0:
             parameters = self.model_wrapped.parameters()
             norm = nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
-            self.state.grad_norm = float(norm)
+            self.state.grad_norm = self.replicas.value(norm)
             if self.scaler is None and not math.isfinite(self.state.grad_norm):
                 raise FloatingPointError(self._blame("norm of the gradients", self.state.grad_norm))
 
@@ -264,7 +270,7 @@ class Trainer(Evaluator):
         where, seen = "a batch of the stream", self.state.batches_seen
         if isinstance(self._sampler, loaders.EpochBatches):
             batches = self._sampler.current[seen : seen + self.args.gradient_accumulation_steps]
-            where = f"examples {sorted(chain.from_iterable(batches))}"
+            where = self.example_names(sorted(chain.from_iterable(batches)))
         return (
             f"the {what} of step {self.state.global_step + 1} is {value}, from {where} of the "
             "training data; the weights are those of the step before. Look at these examples, or "
@@ -306,11 +312,13 @@ class Trainer(Evaluator):
         self.log(logs)
 
     def _judge(self, metrics: Mapping[str, float]) -> None:
-        """Note an evaluation that is the best so far."""
+        """Note an evaluation that is the best so far, and let a schedule look at it."""
         args, state = self.args, self.state
         if args.metric_for_best_model is None:
             return
         value = metric_of(metrics, args.metric_for_best_model)
+        if isinstance(self.lr_scheduler, ReduceLROnPlateau):
+            self.lr_scheduler.step(value)
         sign = 1 if args.greater_is_better else -1
         if state.best_metric is None or sign * (value - state.best_metric) > 0:
             state.best_metric, state.best_global_step = value, state.global_step
@@ -324,14 +332,21 @@ class Trainer(Evaluator):
         if state.best_global_step == state.global_step:
             state.best_model_checkpoint = str(folder)
         randoms, failed = self.processes.gather(files.random_state()), None
-        if self.processes.first:
-            try:
-                files.write_checkpoint(
-                    output, state.global_step, lambda f: resume.save_run(self, f, randoms)
-                )
-                files.prune(output, args.save_total_limit, state.best_model_checkpoint)
-            except CheckpointError as error:
-                failed = error
+        weights = self.replicas.full_weights(self.model)
+
+        def write(share: Share) -> None:
+            def fill(partial: Path) -> None:
+                if not args.save_only_model:
+                    share(partial)
+                resume.save_run(self, partial, randoms, weights)
+
+            files.write_checkpoint(output, state.global_step, fill)
+            files.prune(output, args.save_total_limit, state.best_model_checkpoint)
+
+        try:
+            self.replicas.write(write, self.optimizer)
+        except CheckpointError as error:
+            failed = error
         if self.processes.any(failed is not None):
             raise failed or CheckpointError(f"{folder} cannot be written by the first process")
         self._event("on_save", checkpoint=folder)
@@ -339,8 +354,10 @@ class Trainer(Evaluator):
     def _finish(self, first_step: int, seconds: float) -> TrainOutput:
         """Log what is left, load the best model if asked to, and sum up."""
         args, state = self.args, self.state
+        if self.average is not None:
+            self.average.settle(self.model)
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            resume.load_weights(self.model, Path(state.best_model_checkpoint))
+            resume.load_weights(self.model, Path(state.best_model_checkpoint), self.replicas)
         steps = state.global_step - first_step
         loss = self._summed / steps if steps else 0.0
         metrics: dict[str, float] = {
@@ -350,13 +367,14 @@ class Trainer(Evaluator):
             "train_loss": loss,
         }
         self.log(metrics)
-        self._event("on_train_end")
+        with self.replicas.whole(self.model):  # callbacks of one process may run it
+            self._event("on_train_end")
         self.model.eval()
         return TrainOutput(state.global_step, loss, metrics)
 
 
-def checkpointing(model: nn.Module) -> None:
-    """Let every stack of layers compute its layers again in the backward pass.
+def checkpointing(model: nn.Module, context: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Let every stack of layers compute its layers again in the backward pass, in `context`.
 
     Raises:
         ConfigError: The model has no stack of layers of ours.
@@ -366,3 +384,4 @@ def checkpointing(model: nn.Module) -> None:
         raise ConfigError(f"gradient_checkpointing: {type(model).__name__} has no regard Stack")
     for stack in stacks:
         stack.checkpointing = True
+        stack.recomputing = context

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from regard import ConfigError
 from regard.attention.relative import RelativeBias
-from regard.batch import Layout, Scattered
+from regard.batch import Layout
 from regard.crossing import Crossing
+from regard.places import Scattered
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=5)
 

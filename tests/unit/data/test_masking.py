@@ -14,6 +14,7 @@ from regard.data.masking import (
 )
 from regard.errors import DataError
 from regard.text import BertTokenizer
+from regard.text.learn import train_tokenizer
 
 from .conftest import TOKENS, small_tokenizer
 
@@ -207,3 +208,25 @@ def test_tokenizer_without_a_mask_and_frozen_settings():
         DataCollatorForLanguageModeling(tokenizer)
     with pytest.raises(FrozenInstanceError):
         DataCollatorForLanguageModeling(TOKENIZER).mlm = False
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta"])
+def test_whole_words_of_vocabularies_that_mark_their_starts(kind):
+    texts = ["unbelievably interesting sentences", "interesting unbelievably", "sentences"] * 9
+    size = 270 if kind == "roberta" else 32
+    tokenizer = train_tokenizer([*"abcdefghilnrstuvy", *texts], kind, size)
+    rows = [tokenizer(texts[0])["input_ids"]] * 40
+    collate = DataCollatorForLanguageModeling(tokenizer, whole_word_mask=True, mlm_probability=0.5)
+    labels = collate(rows, torch.Generator().manual_seed(3))["labels"]
+    words = [-1, *tokenizer(texts[0], add_special_tokens=False).word_ids(), -1]
+    assert len(words) > 7
+    chosen = set()
+    for row in (labels != -100).tolist():
+        fates = {word: {c for c, w in zip(row, words, strict=True) if w == word} for word in words}
+        if (
+            kind == "roberta"
+        ):  # its first word has no space before it, and hangs on to what is there
+            fates.pop(0)
+        assert all(len(fate) == 1 for fate in fates.values())
+        chosen.add(tuple(row))
+    assert len(chosen) > 3

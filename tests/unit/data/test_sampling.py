@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +8,9 @@ from regard.data.sampling import (
     batches_by_size,
     batches_by_tokens,
     group_by_length,
+    mixed_batches,
     share,
+    temperature_counts,
     token_batches,
 )
 
@@ -112,3 +116,39 @@ def test_what_makes_no_sense_is_refused():
         batches_by_tokens([1], 0)
     with pytest.raises(ValueError, match="rank=2 of world=2"):
         share([[0]], 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "temperature", "wanted"),
+    [
+        ([10, 5, 1], 1.0, [10, 5, 1]),
+        ([9, 3], math.inf, [6, 6]),
+        ([16, 4, 1], 2.0, [12, 6, 3]),
+        ([100, 1], 0.1, [100, 1]),
+        ([7], 3.0, [7]),
+    ],
+)
+def test_shares_of_an_epoch_follow_the_temperature(sizes, temperature, wanted):
+    assert temperature_counts(sizes, temperature) == wanted
+
+
+def test_shares_that_cannot_be_are_errors():
+    with pytest.raises(ValueError, match="needs a batch at least"):
+        temperature_counts([3, 0])
+    with pytest.raises(ValueError, match="above zero"):
+        temperature_counts([3, 2], 0)
+
+
+def test_a_data_set_that_is_rarely_drawn_goes_on_where_it_was():
+    plans = [
+        lambda number: [[number, part] for part in range(9)],
+        lambda number: [[100 + number, part] for part in range(3)],
+    ]
+    epochs = [mixed_batches(plans, math.inf, seed=3, epoch=epoch) for epoch in range(3)]
+    first = [batch for epoch in epochs for batch in epoch if batch[0] < 100]
+    assert first == [[number, part] for number in range(2) for part in range(9)]
+    second = [batch for epoch in epochs for batch in epoch if batch[0] >= 100]
+    assert second == [[100 + number, part] for number in range(6) for part in range(3)]
+    turns = [[batch[0] < 100 for batch in epoch] for epoch in epochs]
+    assert turns[0] != turns[1]
+    assert mixed_batches(plans, math.inf, seed=3, epoch=1) == epochs[1]

@@ -131,8 +131,9 @@ def contents(folder):
     """Return every tensor and number in a checkpoint that is not of a clock or a place."""
     folder = Path(folder)
     found = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        found |= {f"{file.name}/{name}": value for name, value in load_file(file).items()}
+    for file in sorted(folder.rglob("*.safetensors")):
+        place = file.relative_to(folder)
+        found |= {f"{place}/{name}": value for name, value in load_file(file).items()}
     for name in ("optimizer.json", "scheduler.json"):
         found[name] = json.loads((folder / name).read_text())
     return found

@@ -77,8 +77,8 @@ def test_enumerations_are_their_values():
 def test_an_unknown_name_is_an_error_with_the_nearest():
     with pytest.raises(TypeError, match="'num_train_epoch'; did you mean 'num_train_epochs'"):
         TrainingArguments(num_train_epoch=3)
-    with pytest.raises(TypeError, match=r"has no 'colour'$"):
-        TrainingArguments(colour="red")
+    with pytest.raises(TypeError, match=r"has no 'tint'$"):
+        TrainingArguments(tint="red")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest():
         ({"lr_scheduler_type": "triangle"}, "it must be one of linear, cosine"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0; it must be from 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"seed": "x"}, "seed is 'x'; it must be a number"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'; it must be a number"),
         ({"per_device_train_batch_size": 0}, "it must be from 1"),
         ({"per_device_train_batch_size": 2.5}, "it must be a whole number"),

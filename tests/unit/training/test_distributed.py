@@ -18,8 +18,8 @@ from .runs import equal_contents, same, trainer
 PAIR = str(Path(__file__).with_name("pair.py"))
 
 
-def start(folder, world, accumulation):
-    """Run `pair.py` in `world` processes, with the variables that torchrun sets."""
+def start(folder, world, accumulation, program=PAIR, *more):
+    """Run a program in `world` processes, with the variables that torchrun sets."""
     folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -28,7 +28,7 @@ def start(folder, world, accumulation):
     usual |= {"OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
-            [sys.executable, PAIR, str(folder), str(accumulation)],
+            [sys.executable, program, str(folder), str(accumulation), *more],
             env=os.environ | usual | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

@@ -319,3 +319,31 @@ def test_columns_that_the_model_takes(trainer):
     assert {*batch} == {"input_ids", "attention_mask", "labels"}
     with pytest.raises(regard.ConfigError, match="no column of the data is an argument"):
         made._collate()([(0, {"text": "a"})])
+
+
+def test_a_loss_of_two_parts_is_the_mean_of_each_over_all_data(tmp_path):
+    torch.manual_seed(0)
+    config = regard.BertConfig(
+        vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=16,
+    )  # fmt: skip
+    model = regard.BertForPreTraining(config).eval()
+    ids = torch.randint(5, 40, (5, 8))
+    labels = torch.where(torch.arange(40).view(5, 8) % 7 < 2, ids, -100)
+    labels[0, 1:] = -100  # the parts have other shares of the batches
+    rows = [
+        {"input_ids": ids[i], "labels": labels[i], "next_sentence_label": torch.tensor(i % 2)}
+        for i in range(5)
+    ]
+    run = regard.Trainer(
+        model,
+        regard.TrainingArguments(
+            tmp_path, per_device_eval_batch_size=2, report_to="none", disable_tqdm=True
+        ),
+        eval_dataset=rows,
+    )
+    with torch.no_grad():
+        expected = model(
+            ids, labels=labels, next_sentence_label=torch.tensor([0, 1, 0, 1, 0])
+        ).loss.item()
+    assert run.evaluate()["eval_loss"] == pytest.approx(expected, abs=1e-6)

@@ -13,6 +13,7 @@ import regard
 from regard.training.curves import MOST, draw, ticks
 from regard.training.inspection import example_text, inspect
 from regard.training.report import changed_settings, curves_of, table
+from regard.training.reporting import SHOWN, as_line
 
 NAMES = {0: "bad", 1: "good"}
 
@@ -205,3 +206,12 @@ def test_a_picture_is_within_its_frame():
 def test_a_panel_has_no_more_lines_than_colors():
     root = ElementTree.fromstring(draw({"All": {str(i): [(0, i)] for i in range(MOST + 3)}}))
     assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) == MOST
+
+
+def test_a_line_of_a_log_has_an_end():
+    few = {"epoch": 1.0, "loss": 0.25}
+    assert as_line(3, few) == "step 3 · epoch 1 · loss 0.25"
+    many = few | {f"eval_f1_{number}": 0.5 for number in range(30)}
+    line = as_line(3, many)
+    assert line.count(" · ") == SHOWN + 1
+    assert line.endswith(" · 20 more")

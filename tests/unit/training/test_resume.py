@@ -37,6 +37,7 @@ def judged(**more):
     }
 
 
+LORA = {"r": 2, "lora_dropout": 0.1, "bias": "lora_only", "task_type": "SEQ_CLS"}
 RUNS = {
     "plain": dict,
     "by length": lambda: {"group_by_length": True},
@@ -54,6 +55,16 @@ RUNS = {
         callbacks=[EarlyStoppingCallback(2)], learning_rate=0.3, max_steps=12, seed=5
     ),
     "muon": lambda: {"optim": "muon"},
+    "lora": lambda: {"lora": LORA, "weight_decay": 0.0},
+    "lora, best": lambda: judged(load_best_model_at_end=True, lora=LORA, learning_rate=0.3),
+    "average": lambda: {"ema_decay": 0.6},
+    "average, best": lambda: judged(load_best_model_at_end=True, ema_decay=0.6, learning_rate=0.3),
+    "average of lora": lambda: {"ema_decay": 0.6, "lora": LORA},
+    "plateau": lambda: judged(
+        lr_scheduler_type="reduce_lr_on_plateau",
+        lr_scheduler_kwargs={"patience": 0, "factor": 0.5},
+        learning_rate=0.3,
+    ),
     "checkpointing": lambda: {"gradient_checkpointing": True},
     "bf16": lambda: {"bf16": True},
 }

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from regard.errors import ConfigError
+from regard.training import half
 
 from .runs import examples, model, pad, trainer, weights
 
@@ -35,13 +36,16 @@ def test_gradient_checkpointing_of_a_module_without_layers_is_refused(tmp_path):
         trainer(tmp_path, model=torch.nn.Linear(2, 2), gradient_checkpointing=True).train()
 
 
-def test_bf16_trains_on_the_processor_with_weights_in_fp32(tmp_path):
-    run = trainer(tmp_path, bf16=True, max_steps=30, save_strategy="no")
-    seen = set()
-    up = run.model.bert.encoder.layers[0].feed_forward.up
-    up.register_forward_hook(lambda module, given, out: seen.add(out.dtype))
+@pytest.mark.parametrize("more", [{}, {"gradient_checkpointing": True}])
+def test_bf16_trains_on_the_processor_with_weights_in_fp32(more, tmp_path, monkeypatch):
+    monkeypatch.setattr(half, "_SMALL", 0)
+    monkeypatch.setattr(half, "_ROWS", 8)
+    run = trainer(tmp_path, bf16=True, max_steps=30, save_strategy="no", **more)
+    products = []
+    counted = half.worth_it
+    monkeypatch.setattr(half, "worth_it", lambda *of: products.append(1) or counted(*of))
     run.train()
-    assert seen == {torch.bfloat16}
+    assert len(products) >= 30 * 12
     assert {value.dtype for value in weights(run).values()} == {torch.float32}
     losses = [log["loss"] for log in run.state.log_history if "loss" in log]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
