@@ -97,9 +97,9 @@ def worth_it(
     if not query.requires_grad or query.device.type != "cpu" or isinstance(scope, Stored):
         return False
     longest = max(scope.keys.lengths, default=0)
-    short = dropout > 0 or longest <= LONGEST
-    biased = any(block.bias is not None for block in scope.blocks)
-    return short and not biased and not pattern.limits(longest) and query.numel() > 0
+    if (longest > LONGEST and not dropout) or pattern.limits(longest) or not query.numel():
+        return False
+    return all(block.bias is None for block in scope.blocks)
 
 
 class _How(NamedTuple):
@@ -115,14 +115,8 @@ class _Bundled(Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, how: _How) -> Tensor:
         bundles, scale, dropout = how
         heads = query.shape[1]
-        q, k, v = (
-            _rows(each, index)
-            for each, index in (
-                (query, bundles.queries),
-                (key, bundles.keys),
-                (value, bundles.keys),
-            )
-        )
+        q = _rows(query, bundles.queries)
+        k, v = _rows(key, bundles.keys), _rows(value, bundles.keys)
         mixed, saved = torch.empty_like(q), list[Tensor]()
         sizes = [part.count * heads * part.queries * part.keys for part in bundles.parts]
         factors = _split(keep(sum(sizes), dropout), sizes) if dropout else [None] * len(sizes)
@@ -141,7 +135,6 @@ class _Bundled(Function):
             torch.bmm(weights, v_, out=out)
         ctx.save_for_backward(q, k, v, *saved)
         ctx.factors, ctx.bundles, ctx.scale, ctx.heads = factors, bundles, scale, heads
-        ctx.dtype = query.dtype
         return _back(mixed, bundles.query_rows, query)
 
     @staticmethod
@@ -178,13 +171,7 @@ def gather(scope: Layout | Crossing, heads: int, causal: bool) -> Bundles:
     rows = _sequences(scope)
     bundles, queries, keys = list[Bundle](), list[Tensor](), list[Tensor]()
     for members in _alike(rows):
-        (starts, lengths), (key_starts, key_lengths) = (
-            (
-                torch.tensor([row[n] for row in members]),
-                torch.tensor([row[n + 1] for row in members]),
-            )
-            for n in (0, 2)
-        )
+        starts, lengths, key_starts, key_lengths = torch.tensor(members).unbind(1)
         longest, longest_key = int(lengths.max()), int(key_lengths.max())
         columns, key_columns = torch.arange(longest), torch.arange(longest_key)
         seen = key_columns < key_lengths[:, None, None]
@@ -241,10 +228,9 @@ def _alike(rows: Sequence[tuple[int, int, int, int]]) -> Iterator[list[tuple[int
 
 
 def _places(starts: Tensor, lengths: Tensor, columns: Tensor, heads: int) -> Tensor:
-    """Return ``token * heads + head`` for each row of a bundle, -1 where there is no token."""
+    """Return ``token * heads + head`` for each row of a bundle, below 0 where there is no token."""
     tokens = torch.where(columns < lengths[:, None], starts[:, None] + columns, -1)
-    places = tokens[:, None] * heads + torch.arange(heads)[:, None]
-    return places.masked_fill(tokens[:, None] < 0, -1).flatten()
+    return (tokens[:, None] * heads + torch.arange(heads)[:, None]).flatten()
 
 
 def _rows_of(places: Tensor, count: int) -> Tensor:
