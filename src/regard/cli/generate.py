@@ -1,13 +1,13 @@
 """``regard generate``: texts that go on."""
 
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from regard.cli import options, writing
-from regard.cli.io import Record, emit, portions, read_texts, to_json, verb
+from regard.cli.io import emit, portions, read_texts, to_json, verb
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.text_generation import TextGenerationPipeline
@@ -51,7 +51,7 @@ def generate(
     if not as_json and writing.can_stream(asked):
         _stream(pipeline, source, asked)
         return
-    for record in _records(pipeline, portions(source), asked):
+    for record in writing.records(pipeline, portions(source), return_full_text=False, **asked):
         if as_json:
             emit(to_json(record) + "\n")
         else:
@@ -72,13 +72,3 @@ def _stream(
             emit("\n" * bool(number) + writing.shown(text))
             writing.write_stream(stream)
         writing.tell_end(stream)
-
-
-def _records(
-    pipeline: "TextGenerationPipeline", texts: Iterator[list[str]], asked: Mapping[str, Any]
-) -> Iterator[Record]:
-    for portion in texts:
-        found = pipeline(iter(portion), return_full_text=False, **asked)
-        for text, answers in zip(portion, found, strict=True):
-            for answer in answers:
-                yield {"text": text, **answer}

@@ -1,16 +1,11 @@
 """``regard translate``: texts in another language."""
 
-import typing
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import typer
 
 from regard.cli import options, writing
-from regard.cli.io import Record, emit, portions, read_texts, to_json, verb
-
-if typing.TYPE_CHECKING:
-    from regard.pipelines.text2text import TranslationPipeline
+from regard.cli.io import emit, portions, read_texts, to_json, verb
 
 Model = Annotated[
     str,
@@ -58,7 +53,7 @@ def translate(
 
     pair = {"src_lang": source, "tgt_lang": target}
     pipeline = options.load(TranslationPipeline, model, revision, device, dtype, **pair)
-    for record in _records(pipeline, portions(lines), asked):
+    for record in writing.records(pipeline, portions(lines), **asked):
         plain = writing.shown(record["translation_text"])
         emit((to_json(record) if as_json else plain) + "\n")
 
@@ -66,13 +61,3 @@ def translate(
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
     app.command()(translate)
-
-
-def _records(
-    pipeline: "TranslationPipeline", texts: Iterator[list[str]], asked: Mapping[str, Any]
-) -> Iterator[Record]:
-    for portion in texts:
-        found = pipeline(iter(portion), **asked)
-        for text, answer in zip(portion, found, strict=True):
-            several = cast("list[Record]", answer if isinstance(answer, list) else [answer])
-            yield from ({"text": text, **each} for each in several)

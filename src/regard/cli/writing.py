@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from regard.cli.io import counted, emit, printable, read_texts, tell
+from regard.cli.io import Record, counted, emit, printable, read_texts, tell
 
 if TYPE_CHECKING:
     from regard.generation.stream import TextStream
@@ -140,3 +140,14 @@ def _read(name: str) -> str:
     if not text.strip():
         raise ValueError(f"{name}: there is no text in it")
     return text
+
+
+def records(
+    pipeline: Callable[..., Iterable[Any]], texts: Iterable[list[str]], **asked: Any
+) -> Iterator[Record]:
+    """Yield each text with what is written for it, once for each answer, portion by portion."""
+    for portion in texts:
+        found = pipeline(iter(portion), **asked)
+        for text, answer in zip(portion, found, strict=True):
+            several = cast("list[Record]", answer if isinstance(answer, list) else [answer])
+            yield from ({"text": text, **each} for each in several)
