@@ -21,6 +21,7 @@ from regard.training import loaders, precision, resume
 from regard.training.callbacks import TrainerControl, TrainerState, metric_of
 from regard.training.distributed import Share
 from regard.training.evaluation import Evaluator
+from regard.training.rows import RowGradients
 from regard.training.signals import Ending, ending
 
 
@@ -63,6 +64,7 @@ class Trainer(Evaluator):
 
     scaler: torch.amp.GradScaler | None = None
     model_wrapped: nn.Module
+    rows: RowGradients
     _batches_in_epoch: float = math.inf
     _sampler: object = None
     _summed: float = 0.0
@@ -95,7 +97,7 @@ class Trainer(Evaluator):
         self._event("on_train_begin")
         first_step, started = self.state.global_step, time.perf_counter()
         self._summed, self._examples = 0.0, 0
-        with ending() as told:
+        with ending() as told, self.rows.coming():
             while not self._done or self.state.in_pass:
                 self._epoch(loader, told, resumed=folder)
                 folder = None
@@ -133,6 +135,9 @@ class Trainer(Evaluator):
             compiled = torch.compile(model, backend=backend, mode=args.torch_compile_mode)
             model = cast("nn.Module", compiled)
         self.model_wrapped = self.replicas.wrapped(model)
+        # Processes add up dense gradients, and a compiler knows no others.
+        alone = self.processes.world_size == 1 and not args.torch_compile
+        self.rows = RowGradients(self.model if alone else nn.Identity())
 
     def _epoch(self, loader: DataLoader[Any], told: Ending, resumed: Path | None) -> None:
         """Go once over the data, or over what is left of it in a resumed run."""
@@ -202,7 +207,9 @@ class Trainer(Evaluator):
         value = float(self.processes.total(loss))
         if not math.isfinite(value):
             raise FloatingPointError(self._blame("loss", value))
+        self.rows.spread()
         self._clip()
+        self.rows.seal()
         self._event("on_pre_optimizer_step")
         if self.scaler is None:
             self.optimizer.step()
@@ -213,6 +220,7 @@ class Trainer(Evaluator):
         if not isinstance(self.lr_scheduler, ReduceLROnPlateau):
             self.lr_scheduler.step()
         self.optimizer.zero_grad()
+        self.rows.clear()
         self.state.loss_since_log += value
         self.state.steps_since_log += 1
         self._summed += value
@@ -258,12 +266,16 @@ class Trainer(Evaluator):
         """Scale gradients down to ``max_grad_norm``, and note their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        if self.args.max_grad_norm > 0:
-            parameters = self.model_wrapped.parameters()
-            norm = nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
-            self.state.grad_norm = self.replicas.value(norm)
-            if self.scaler is None and not math.isfinite(self.state.grad_norm):
-                raise FloatingPointError(self._blame("norm of the gradients", self.state.grad_norm))
+        most = self.args.max_grad_norm
+        if most <= 0:
+            return
+        parameters = [*self.model_wrapped.parameters()]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.state.grad_norm = value = self.replicas.value(norm)
+        if self.scaler is None and not math.isfinite(value):
+            raise FloatingPointError(self._blame("norm of the gradients", value))
+        if value + 1e-6 > most:  # else it would read and write all gradients to multiply by 1
+            nn.utils.clip_grads_with_norm_(parameters, most, norm)
 
     def _blame(self, what: str, value: float) -> str:
         """Return what to say of a loss or of gradients that are not finite."""
