@@ -2,6 +2,7 @@
 
 import inspect
 
+import pytest
 import torch
 
 from regard.models.auto import FAMILIES, family
@@ -30,6 +31,8 @@ SIZES = {
     "num_channels": 1,
 }
 LENGTH = 7
+#: Families that are others' but for defaults and names; their parts are tested with those.
+KIN = {"camembert", "deit", "mbart", "mistral", "mt5", "qwen2", "qwen3", "xlm-roberta"}
 
 
 def tasks(model_type):
@@ -39,6 +42,12 @@ def tasks(model_type):
 
 def every_task():
     return [(model_type, task) for model_type in FAMILIES for task in tasks(model_type)]
+
+
+def but_kin(values):
+    """Return families, or pairs that begin with one; those of kin run with the slow tests."""
+    tuples = [(each,) if isinstance(each, str) else each for each in values]
+    return [pytest.param(*each, marks=[pytest.mark.slow] * (each[0] in KIN)) for each in tuples]
 
 
 def main_task(model_type):

@@ -142,8 +142,29 @@ class Parity:
             "options": [pytest.param(o, id=name) for name, o in cls.configs.items()],
             "rate": cls.rates,
         }
-        for name in (each for each in metafunc.fixturenames if each in values):
+        names = [name for name in metafunc.fixturenames if name in values]
+        if {"task", "options"} <= {*names}:
+            names = [name for name in names if name not in ("task", "options")]
+            metafunc.parametrize(("task", "options"), cls.heads_and_configs())
+        for name in names:
             metafunc.parametrize(name, values[name])
+
+    @classmethod
+    def heads_and_configs(cls):
+        """Return every head with every configuration.
+
+        The fast run has every head with the first configuration, and the base with all.
+        """
+        first = next(iter(cls.configs))
+        return [
+            pytest.param(
+                *(task, options),
+                id=f"{task}-{name}",
+                marks=[] if name == first or task == cls.tasks[0] else [pytest.mark.slow],
+            )
+            for task in cls.tasks
+            for name, options in cls.configs.items()
+        ]
 
     @property
     def small(self):

@@ -7,7 +7,10 @@ from .generators import FAMILIES, both, prompts
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(each, marks=[] if each == "llama" else [pytest.mark.slow]) for each in FAMILIES],
+)
 def test_guesses_change_nothing(family, tmp_path):
     theirs, ours = both(family, tmp_path)
     guesses = type(ours).from_pretrained(tmp_path).double()

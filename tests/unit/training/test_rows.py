@@ -108,9 +108,7 @@ def test_training_gives_the_same_weights(
         torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5, msg=name)
 
 
-def test_a_callback_may_write_into_any_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_callback_may_write_into_any_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a callback adds to rows without words is gone in the next step."""
     kind = regard.BertForSequenceClassification
     dense, _ = _train(tmp_path / "dense", kind, _Watch(disturb=True))
@@ -137,9 +135,7 @@ def test_embeddings_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("why", ["frozen", "hooked", "small"])
-def test_embeddings_that_gain_nothing_stay_dense(
-    monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+def test_embeddings_that_gain_nothing_stay_dense(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """A frozen one, one whose hook expects a dense gradient, a small one."""
     monkeypatch.setattr(rows, "_SMALL", 33 if why == "small" else 1)
     words = nn.Embedding(8, 4)
