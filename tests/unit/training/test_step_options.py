@@ -5,6 +5,7 @@ import torch
 
 from regard.errors import ConfigError
 from regard.training import half
+from regard.training.callbacks import TrainerCallback
 
 from .runs import examples, model, pad, trainer, weights
 
@@ -73,3 +74,24 @@ def test_compiling_is_asked_of_torch_and_what_is_saved_is_the_plain_model(tmp_pa
     options = {"backend": "inductor", "mode": "max-autotune"}
     assert asked == [(run.model, options), "forward", "forward"]
     trainer(tmp_path, max_steps=2).train(resume_from_checkpoint=True)
+
+
+class Rates(TrainerCallback):
+    """Notes the rate that each step is made with."""
+
+    def __init__(self):
+        self.used = []
+
+    def on_optimizer_step(self, args, state, control, optimizer=None, **run):
+        self.used.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "reduce_lr_on_plateau"])
+def test_the_rate_that_is_logged_is_that_of_the_step(schedule, tmp_path):
+    rates = Rates()
+    more = {"eval_strategy": "steps", "eval_steps": 1, "eval_dataset": examples(3)}
+    run = trainer(tmp_path, lr_scheduler_type=schedule, logging_steps=1, callbacks=[rates], **more)
+    run.train()
+    logged = [log["learning_rate"] for log in run.state.log_history if "learning_rate" in log]
+    assert logged == rates.used
+    assert len(logged) == 7
