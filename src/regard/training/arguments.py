@@ -96,6 +96,8 @@ class TrainingArguments:
         ddp_backend: ``"gloo"`` or ``"nccl"``; by default what fits the device.
         fsdp: ``"full_shard"`` or True leaves each process a part of every tensor; with
             ``"shard_grad_op"`` the weights stay whole from forward to backward.
+        ddp_find_unused_parameters: Look in every step for parameters that a forward did not use; by
+            default only if the first step shows some, or the model has several heads.
         ddp_timeout: Seconds after which a silent process ends the run.
 
     Raises:
@@ -178,6 +180,7 @@ class TrainingArguments:
     include_for_metrics: list[str] = dataclasses.field(default_factory=list[str])
     ddp_backend: str | None = None
     fsdp: str = ""
+    ddp_find_unused_parameters: bool | None = None
     ddp_timeout: int = 1800
 
     def __init__(self, output_dir: str | Path | None = None, **values: Any) -> None:

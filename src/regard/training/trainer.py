@@ -212,6 +212,7 @@ class Trainer(Evaluator):
                 loss = loss + self.training_step(*given)
             if number < len(group):
                 self._event("on_substep_end")
+        self.model_wrapped = self.replicas.averaged(self.model_wrapped)
         value = float(self.processes.total(loss))
         if not math.isfinite(value):
             raise FloatingPointError(self._blame("loss", value))
