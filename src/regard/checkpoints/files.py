@@ -5,13 +5,15 @@ a `CheckpointFolder`, which hands out files by plain name and never looks outsid
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
-from regard.errors import CheckpointError, CheckpointNotFoundError, listing
+from regard.checkpoints.reach import unreached
+from regard.errors import CheckpointError, CheckpointNotFoundError, listing, nearest
 
 #: The name under which a checkpoint in one GGUF file hands out that file.
 GGUF_FILE = "model.gguf"
@@ -126,11 +128,15 @@ def find_checkpoint(
         beside = CheckpointFolder(str(name), "folder", _in_folder(folder.parent))
         return _local(beside, folder.parent, folder.name)
     if not _is_model_name(str(name)):
-        raise CheckpointNotFoundError(f"{name}: no such folder (working in {Path.cwd()})")
+        raise CheckpointNotFoundError(_no_folder(folder))
     embedded = embedded_folder(str(name)) if revision is None else None
     if embedded is not None:
         packaged = CheckpointFolder(str(name), "embedded", _in_folder(embedded))
         return _local(packaged, embedded, gguf_file)
+    if _looks_like_path(folder) and revision is None and not _in_cache(str(name), None, cache_dir):
+        raise CheckpointNotFoundError(
+            f"{_no_folder(folder)}. If a model on the Hub is meant, say so with revision='main'"
+        )
     options = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
     remote = CheckpointFolder(str(name), "hub", _on_hub(str(name), revision, options))
     return remote if gguf_file is None else _in_gguf(remote, gguf_file)
@@ -173,6 +179,25 @@ def _is_model_name(name: str) -> bool:
     """Whether `name` has the Hub's form ``name`` or ``organisation/name``, not that of a path."""
     parts = name.split("/")
     return len(parts) <= 2 and all(part and part not in {".", "..", "~"} for part in parts)
+
+
+def _looks_like_path(path: Path) -> bool:
+    """Whether a name that the Hub may have is rather a path: into a folder here, or to a file."""
+    if len(path.parts) == 1:
+        return path.suffix.lower() == ".gguf"
+    return _there(path.parent, Path.is_dir)
+
+
+def _no_folder(path: Path) -> str:
+    """Return what to say of a path where there is nothing: where it ends, and what is there."""
+    above = path.parent
+    while not _there(above, Path.is_dir):
+        above = above.parent
+    missing = path.relative_to(above).parts[0] if path.is_relative_to(above) else path.name
+    there = sorted(above.iterdir()) if os.access(above, os.R_OK) else []
+    hint = nearest(missing, [each.name for each in there])
+    within = Path.cwd() if above == Path() else above
+    return f"{path}: no such folder or file; {within} has no {missing!r}{hint}"
 
 
 def _there(path: Path, kind: Callable[[Path], bool]) -> bool:
@@ -219,15 +244,19 @@ def _on_hub(
 
         # Its own type is partly unknown.
         download = cast("Callable[..., str]", huggingface_hub.hf_hub_download)
+        known = huggingface_hub.constants
+        cached = options["local_files_only"] or known.HF_HUB_OFFLINE
+        why = None if cached else unreached(known.ENDPOINT)
+        given = options | {"local_files_only": bool(cached or why)}
         try:
-            return Path(download(name, file, revision=revision, **options))
+            return Path(download(name, file, revision=revision, **given))
         except errors.LocalEntryNotFoundError as error:
             if _in_cache(name, revision, options["cache_dir"]):
                 return None
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
-                f"({_first_line(error.__cause__ or error)}). {install_hint(name)}"
-            ) from error
+                f"({_first_line(why or error.__cause__ or error)}). {install_hint(name)}"
+            ) from (why or error)
         except errors.EntryNotFoundError:
             return None
         except errors.RevisionNotFoundError as error:
@@ -250,9 +279,12 @@ def _on_hub(
 
 def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> bool:
     """Whether the cache holds the model; then a file that it lacks is taken not to exist."""
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import errors, try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", cache_dir=cache_dir, revision=revision)
+    try:
+        found = try_to_load_from_cache(name, "config.json", cache_dir=cache_dir, revision=revision)
+    except errors.HFValidationError:  # no name that the Hub could have given
+        return False
     return isinstance(found, str)
 
 
