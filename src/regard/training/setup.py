@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from regard.adapters.adapter import add_adapter, attached
+from regard.adapters.base import Base, base_of
 from regard.adapters.config import LoraConfig
 from regard.adapters.files import save_adapters
 from regard.checkpoints.save import save_weights
@@ -40,6 +41,8 @@ class TrainerSetup:
     lr_scheduler: LRScheduler
     #: The loss that the arguments ask for, or None: the model has it while the trainer works.
     criterion: CrossEntropy | None
+    #: What the adapters that train stand on, or None without adapters.
+    base: Base | None
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class TrainerSetup:
         adapters = attached(model)
         if adapters is not None and adapters.merged:
             raise ConfigError("the adapter is merged, so it cannot train: unmerge_adapter first")
+        self.base = None if adapters is None else base_of(model)
         self.criterion = criterion_of(model, args, self.train_dataset)
         return model.to(self.processes.device)
 

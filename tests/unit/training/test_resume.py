@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
 
 from regard.errors import CheckpointError, ConfigError
+from regard.models.bert import BertForSequenceClassification
 from regard.training.callbacks import EarlyStoppingCallback
 from regard.training.checkpoint import checkpoints
 from regard.training.trainer import Trainer
@@ -300,3 +302,32 @@ def test_infinite_gradients_stop_before_the_weights_are_touched(tmp_path):
     with pytest.raises(FloatingPointError, match=r"gradients.*examples"):
         run.train()
     assert same(weights(run), before)
+
+
+def test_an_adapter_resumes_over_its_own_base_only(tmp_path):
+    for name, seed in {"one": 0, "same": 0, "other": 1}.items():
+        model(seed=seed).save_pretrained(tmp_path / name)
+
+    def over(name):
+        base = BertForSequenceClassification.from_pretrained(tmp_path / name)
+        return trainer(tmp_path / "run", model=base, lora=LORA, weight_decay=0.0, max_steps=2)
+
+    over("one").train()
+    kept = load_file(tmp_path / "run" / "checkpoint-2" / "adapter_model.safetensors")
+    # Training does not touch the base, which may have moved.
+    over("same").train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-1"))
+    found = load_file(tmp_path / "run" / "checkpoint-2" / "adapter_model.safetensors")
+    assert same(found, kept)
+    with pytest.raises(CheckpointError) as caught:
+        over("other").train(resume_from_checkpoint=True)
+    text = str(caught.value)
+    assert "checkpoint-2 is an adapter of" in text
+    assert f"{tmp_path}/same, and this run's base is {tmp_path}/other" in text
+
+
+def test_an_adapter_does_not_resume_a_run_of_the_whole_model(tmp_path):
+    trainer(tmp_path, max_steps=1).train()
+    with pytest.raises(
+        CheckpointError, match="holds no adapter, and this run trains one over Bert"
+    ):
+        trainer(tmp_path, lora=LORA, max_steps=2).train(resume_from_checkpoint=True)
