@@ -15,6 +15,8 @@ from regard.checkpoints.embedded import embedded_folder, install_hint
 from regard.checkpoints.reach import unreached
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing, nearest
 
+#: What an adapter says of itself.
+ADAPTER_CONFIG = "adapter_config.json"
 #: The name under which a checkpoint in one GGUF file hands out that file.
 GGUF_FILE = "model.gguf"
 
@@ -146,6 +148,24 @@ def source_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `options` that `find_checkpoint` takes."""
     names = ("revision", "cache_dir", "local_files_only", "token", "gguf_file")
     return {name: options[name] for name in names if name in options}
+
+
+def adapter_base(folder: CheckpointFolder) -> tuple[str, str | None] | None:
+    """Return name and revision of the model that an adapter in `folder` is for; None without one.
+
+    Raises:
+        CheckpointError: The adapter names none.
+    """
+    if folder.find(ADAPTER_CONFIG) is None:
+        return None
+    values = folder.read_json(ADAPTER_CONFIG)
+    name, revision = values.get("base_model_name_or_path"), values.get("revision")
+    if not isinstance(name, str) or not name or not isinstance(revision, str | None):
+        raise CheckpointError(
+            f"{folder.name}: {ADAPTER_CONFIG} names no base_model_name_or_path, so its model is "
+            "not known; load that by its own name"
+        )
+    return name, revision
 
 
 def plain_name(file: str, owner: str) -> str:
