@@ -17,6 +17,7 @@ from regard.errors import CheckpointError, ConfigError, notices
 from regard.training import checkpoint as files
 from regard.training import loaders, precision, resume
 from regard.training.callbacks import TrainerControl, TrainerState, is_better, metric_of
+from regard.training.compiling import compiled_layers, compiles_layers, settings
 from regard.training.distributed import Share
 from regard.training.evaluation import Evaluator
 from regard.training.recomputing import recompute
@@ -89,7 +90,7 @@ class Trainer(Evaluator):
         if self.processes.rank > 0:
             # Each process has a dropout of its own; weights are the first one's.
             resume.seed_everything(args, self.processes.rank)
-        with self.asked_loss():
+        with self.asked_loss(), compiled_layers(self.model, args):
             return self._run(resume_from_checkpoint)
 
     def _run(self, resume_from_checkpoint: str | bool | None) -> TrainOutput:
@@ -136,10 +137,8 @@ class Trainer(Evaluator):
         self.create_optimizer_and_scheduler(self.state.max_steps)
         self.scaler = precision.scaler(self.processes.device, args)
         model = self.model
-        if args.torch_compile:
-            backend = args.torch_compile_backend or "inductor"
-            compiled = torch.compile(model, backend=backend, mode=args.torch_compile_mode)
-            model = cast("nn.Module", compiled)
+        if args.torch_compile and not compiles_layers(model):
+            model = cast("nn.Module", torch.compile(model, **settings(args)))
         self.model_wrapped = self.replicas.wrapped(model)
 
     def _epoch(self, loader: DataLoader[Any], told: Ending, resumed: Path | None) -> None:

@@ -1,6 +1,8 @@
+import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -331,3 +333,43 @@ def test_an_adapter_does_not_resume_a_run_of_the_whole_model(tmp_path):
         CheckpointError, match="holds no adapter, and this run trains one over Bert"
     ):
         trainer(tmp_path, lora=LORA, max_steps=2).train(resume_from_checkpoint=True)
+
+
+class Noisy:
+    """Examples in which words are exchanged at random, by three generators."""
+
+    rows = examples(11)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        ids = [*self.rows[index]["input_ids"]]
+        ids[1] = random.randrange(5, 40)
+        ids[2] = int(torch.randint(5, 40, ()))
+        ids[-2] = int(np.random.randint(5, 40))
+        return self.rows[index] | {"input_ids": ids}
+
+
+def test_a_dataset_with_randomness_resumes_within_a_pass_with_workers_too(tmp_path):
+    def run(name, workers=2):
+        return trainer(tmp_path / name, train_dataset=Noisy(), dataloader_num_workers=workers)
+
+    whole = run("whole")
+    whole.train()
+    alone = run("alone", workers=1)
+    alone.train()
+    assert same(weights(alone), weights(whole))  # whoever reads them
+    for step in (1, 4):  # the second batch of the first pass, and of the second
+        resumed = run(f"from {step}")
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert same(weights(resumed), weights(whole))
+
+
+def test_a_dataset_with_randomness_is_other_in_every_pass(tmp_path):
+    run = trainer(tmp_path, train_dataset=Noisy(), dataloader_num_workers=1)
+    loader, seen = run.get_train_dataloader(), []
+    for epoch in (0, 1, 0):
+        loader.collate_fn.epoch = epoch
+        seen.append([batch["input_ids"].tolist() for batch in loader])
+    assert seen[0] == seen[2] != seen[1]

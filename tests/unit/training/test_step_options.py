@@ -1,7 +1,14 @@
 """Options that change how a step is computed, and must not change what it computes."""
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from regard.errors import ConfigError
 from regard.training import half
@@ -52,28 +59,69 @@ def test_bf16_trains_on_the_processor_with_weights_in_fp32(more, tmp_path, monke
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
-def test_compiling_is_asked_of_torch_and_what_is_saved_is_the_plain_model(tmp_path, monkeypatch):
+def test_compiling_is_asked_of_torch_and_what_is_left_is_the_plain_model(tmp_path, monkeypatch):
     asked = []
 
-    def compiled(net, **options):
-        asked.append((net, options))
-        return Wrapped(net)
+    def compiled(function, **options):
+        asked.append(options)
 
-    class Wrapped(torch.nn.Module):
-        def __init__(self, net):
-            super().__init__()
-            self._orig_mod = net
-
-        def forward(self, **inputs):
+        def called(*inputs, **named):
             asked.append("forward")
-            return self._orig_mod(**inputs)
+            return function(*inputs, **named)
+
+        return called
 
     monkeypatch.setattr(torch, "compile", compiled)
     run = trainer(tmp_path, torch_compile=True, torch_compile_mode="max-autotune", max_steps=1)
     run.train()
-    options = {"backend": "inductor", "mode": "max-autotune"}
-    assert asked == [(run.model, options), "forward", "forward"]
+    options = {"backend": "inductor", "mode": "max-autotune", "dynamic": True}
+    assert asked == [options] * 2 + ["forward"] * 4  # two layers, two batches
+    assert not [name for name, each in run.model.named_modules() if "forward" in vars(each)]
     trainer(tmp_path, max_steps=2).train(resume_from_checkpoint=True)
+
+
+def test_a_module_without_layers_of_ours_is_compiled_whole(tmp_path, monkeypatch):
+    asked = []
+
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores = torch.nn.Embedding(40, 2)
+
+        def forward(self, input_ids, labels, **rest):
+            return {"loss": F.cross_entropy(self.scores(input_ids)[:, 1], labels)}
+
+    monkeypatch.setattr(torch, "compile", lambda net, **_: asked.append(net) or net)
+    run = trainer(tmp_path, model=Own(), torch_compile=True, max_steps=1, save_strategy="no")
+    run.train()
+    assert asked == [run.model]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="torch compiles with a C compiler")
+@pytest.mark.parametrize(
+    ("name", "more", "graphs"),
+    [
+        ("bert", {}, 2),
+        ("bert", {"gradient_checkpointing": True}, 2),
+        ("gpt2", {}, 4),
+        ("bart", {}, 6),
+    ],
+    ids=["bert", "checkpointing", "gpt2", "bart"],
+)
+def test_compiled_layers_give_the_same_losses_in_few_graphs(name, more, graphs, tmp_path):
+    program = str(Path(__file__).with_name("compiled.py"))
+    done = subprocess.run(
+        [sys.executable, program, name, str(tmp_path), json.dumps(more)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ran = json.loads(done.stdout)
+    assert len(ran["found"]) == 15 + 3
+    assert ran["found"] == pytest.approx(ran["wanted"], abs=1e-5)
+    assert 0 < ran["graphs"] <= graphs  # whatever the lengths of 33 batches
 
 
 class Rates(TrainerCallback):
