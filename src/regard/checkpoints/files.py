@@ -264,10 +264,8 @@ def _on_hub(
 
         # Its own type is partly unknown.
         download = cast("Callable[..., str]", huggingface_hub.hf_hub_download)
-        known = huggingface_hub.constants
-        cached = options["local_files_only"] or known.HF_HUB_OFFLINE
-        why = None if cached else unreached(known.ENDPOINT)
-        given = options | {"local_files_only": bool(cached or why)}
+        why = None if options["local_files_only"] else _why_offline()
+        given = options if why is None else options | {"local_files_only": True}
         try:
             return Path(download(name, file, revision=revision, **given))
         except errors.LocalEntryNotFoundError as error:
@@ -295,6 +293,13 @@ def _on_hub(
             raise CheckpointError(f"{name}: the Hub answered {_first_line(error)}") from error
 
     return locate
+
+
+def _why_offline() -> OSError | None:
+    """Return why the Hub cannot be reached; None if it can, or the settings say not to ask it."""
+    from huggingface_hub import constants
+
+    return None if constants.HF_HUB_OFFLINE else unreached(constants.ENDPOINT)
 
 
 def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> bool:

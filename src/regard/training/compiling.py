@@ -30,17 +30,16 @@ def settings(args: TrainingArguments) -> dict[str, Any]:
 @contextmanager
 def compiled_layers(model: nn.Module, args: TrainingArguments) -> Generator[None]:
     """Compile the layers of a model for as long as the block runs, if the arguments say so."""
-    stacks = [module for module in model.modules() if isinstance(module, Stack)]
+    layers = [layer for each in model.modules() if isinstance(each, Stack) for layer in each.layers]
     changed: list[Any] = []
     try:
-        for layer in [layer for stack in stacks if args.torch_compile for layer in stack.layers]:
-            for name, part in layer.named_children():
-                if name.endswith("attention"):
-                    part.forward = torch.compiler.disable(part.forward)
-                    changed.append(part)
+        for layer in layers if args.torch_compile else ():
+            parts = [part for name, part in layer.named_children() if name.endswith("attention")]
+            changed += [*parts, layer]
+            for part in parts:
+                part.forward = torch.compiler.disable(part.forward)
             layer.forward = torch.compile(layer.forward, dynamic=True, **settings(args))
-            changed.append(layer)
         yield
     finally:
         for module in changed:
-            del module.forward
+            vars(module).pop("forward", None)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import torch
 import torch.distributed as dist
@@ -134,13 +134,13 @@ class Replicas:
             return model
         trained = [each for each in model.parameters() if each.requires_grad]
         used = torch.tensor([float(each.grad is not None) for each in trained])
-        uses = self.processes.total(used).tolist()
+        uses = cast("list[float]", self.processes.total(used).tolist())
         for parameter, count in zip(trained, uses, strict=True):
             if count:
                 given = parameter.grad
                 gradient = torch.zeros_like(parameter) if given is None else given
                 parameter.grad = self.processes.total(gradient / self.processes.world_size)
-        return self._parallel(model, min(uses) < self.processes.world_size)
+        return self._parallel(model, any(count < self.processes.world_size for count in uses))
 
     def _parallel(self, model: nn.Module, find_unused: bool) -> nn.Module:
         devices = [self.processes.local_rank] if self.processes.device.type == "cuda" else None

@@ -205,10 +205,10 @@ class Trainer(Evaluator):
         loss = torch.zeros((), device=self.processes.device)
         for number, inputs in enumerate(group, start=1):
             with self.replicas.without_sync(self.model_wrapped, number < len(group)):
-                given = (self.model_wrapped, inputs, items)
                 # An override may have the two arguments that there were before version 4.46.
-                given = given if takes(self.training_step, *given) else given[:2]
-                loss = loss + self.training_step(*given)
+                counted = takes(self.training_step, self.model_wrapped, inputs, items)
+                given = (items,) if counted else ()
+                loss = loss + self.training_step(self.model_wrapped, inputs, *given)
             if number < len(group):
                 self._event("on_substep_end")
         self.model_wrapped = self.replicas.averaged(self.model_wrapped)

@@ -73,8 +73,14 @@ def test_paths_are_never_asked_of_the_hub(name, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("./modle", "modle: no such folder or file; {here} has no 'modle'; did you mean 'model'?"),
-        ("{here}/modle", "modle: no such folder or file; {here} has no 'modle'; did you mean"),
+        (
+            "./my-bret",
+            "my-bret: no such folder or file; {here} has no 'my-bret'; did you mean 'my-bert'?",
+        ),
+        (
+            "{here}/my-bret",
+            "my-bret: no such folder or file; {here} has no 'my-bret'; did you mean",
+        ),
         ("runs/checkpoint-11", "runs has no 'checkpoint-11'; did you mean 'checkpoint-10'?"),
         ("runs/a model", "runs has no 'a model'. If a model on the Hub is meant"),
         ("run/checkpoint-10/x", "{here} has no 'run'; did you mean 'runs'?"),
@@ -82,7 +88,7 @@ def test_paths_are_never_asked_of_the_hub(name, monkeypatch, tmp_path):
     ],
 )
 def test_what_looks_like_a_path_is_refused_with_near_names(name, says, monkeypatch, tmp_path):
-    for folder in ("model", "runs/checkpoint-10"):
+    for folder in ("my-bert", "runs/checkpoint-10"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "tiny.gguf").touch()
     monkeypatch.chdir(tmp_path)
