@@ -68,7 +68,7 @@ class Trainer(Evaluator):
     _sampler: object = None
     _summed: float = 0.0
     _examples: int = 0
-    _items: Any = None
+    _step_items: Any = None
     _told_of_nan: bool = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> TrainOutput:
@@ -201,7 +201,7 @@ class Trainer(Evaluator):
         self._examples += sum(map(loaders.batch_size, group)) * self.processes.world_size
         # Read before the schedule moves on: what is logged is the rate that made this step.
         self.state.learning_rate = float(self.lr_scheduler.get_last_lr()[0])
-        self._items = items = self._all_items(group)
+        self._step_items = items = self._all_items(group)
         loss = torch.zeros((), device=self.processes.device)
         for number, inputs in enumerate(group, start=1):
             with self.replicas.without_sync(self.model_wrapped, number < len(group)):
@@ -242,7 +242,7 @@ class Trainer(Evaluator):
             num_items_in_batch: For each part of the loss, how many labelled items the whole step
                 has, over all its batches and processes; by default those of the current step.
         """
-        items = self._items if num_items_in_batch is None else num_items_in_batch
+        items = self._step_items if num_items_in_batch is None else num_items_in_batch
         with self.autocast():
             if items is not None and self.loss_takes_items():
                 loss = self.compute_loss(model, inputs, num_items_in_batch=items)
