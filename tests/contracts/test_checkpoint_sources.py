@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -284,3 +285,26 @@ def test_the_hub_is_asked_once_for_a_file(hub, visits):
     gets = [line for line in requests if line.startswith("GET") and "/org/whole/" in line]
     # The config and the weights of two revisions, though six models came from them.
     assert len(gets) == len({*gets}) == 4, gets
+
+
+def closed_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("proxy", [False, True], ids=["direct", "through a proxy"])
+def test_without_a_network_a_name_fails_at_once_and_the_cache_is_used(hub, tmp_path, proxy):
+    address, _ = hub
+    load_elsewhere([("whole", "org/whole", {})], tmp_path, HF_ENDPOINT=address)
+    away = f"http://127.0.0.1:{closed_port()}"
+    settings = {"HF_ENDPOINT": away}
+    if proxy:
+        settings = {"HF_ENDPOINT": "http://far.invalid", "http_proxy": away}
+    calls = [("whole", "org/whole", {}), ("never seen", "org/other", {})]
+    found = load_elsewhere(calls, tmp_path, **settings)
+    assert found["whole"]["layers"] == 2
+    assert found["never seen"]["error"] == "CheckpointNotFoundError"
+    assert "the Hub was not reached (" in found["never seen"]["says"]
+    assert "refused" in found["never seen"]["says"]
+    assert found["never seen"]["seconds"] < 5

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from regard.adapters.adapter import DEFAULT, Adapter, adapters_of, add_adapter, set_adapter
 from regard.adapters.config import LoraConfig
 from regard.adapters.targets import base_parameters
-from regard.checkpoints.files import CheckpointFolder, File, find_checkpoint
+from regard.checkpoints.files import ADAPTER_CONFIG, CheckpointFolder, File, find_checkpoint
 from regard.checkpoints.keymap import Place, disk_places, stored_tensor
 from regard.checkpoints.save import write_shard
 from regard.checkpoints.tensors import SAFETENSORS, TORCH_BIN, StoredTensor, open_tensors
 from regard.checkpoints.write import Write, write_together
 from regard.errors import CheckpointError, CheckpointNotFoundError, ConfigError, listing
 
-CONFIG = "adapter_config.json"
+CONFIG = ADAPTER_CONFIG
 WEIGHTS = "adapter_model.safetensors"
 _OLD_WEIGHTS = "adapter_model.bin"
 
@@ -115,7 +115,12 @@ def _write(model: nn.Module, adapter: Adapter, folder: Path) -> None:
     write_together(folder, files, stale=[_OLD_WEIGHTS])
 
 
-def _read(model: nn.Module, adapter: Adapter, folder: CheckpointFolder) -> None:
+def stored_tensors(folder: CheckpointFolder) -> dict[str, StoredTensor]:
+    """Return the tensors of the adapter in a folder, by the names of the modules that they change.
+
+    Raises:
+        CheckpointNotFoundError: There are none.
+    """
     if folder.find(WEIGHTS) is None and folder.find(_OLD_WEIGHTS) is None:
         raise CheckpointNotFoundError(f"{folder.name}: there is no file {WEIGHTS!r}")
     names = {SAFETENSORS: WEIGHTS, TORCH_BIN: _OLD_WEIGHTS}
@@ -124,7 +129,11 @@ def _read(model: nn.Module, adapter: Adapter, folder: CheckpointFolder) -> None:
         return folder.locate(names[name]) if name in names else None
 
     only = replace(folder, locate=locate)
-    stored = {_plain(name): each for name, each in open_tensors(only).items() if _counts(name)}
+    return {_plain(name): each for name, each in open_tensors(only).items() if _counts(name)}
+
+
+def _read(model: nn.Module, adapter: Adapter, folder: CheckpointFolder) -> None:
+    stored = stored_tensors(folder)
     places = _places(model, adapter)
     wanted = {_plain(place.name) for place in places.values()}
     beyond = stored.keys() - wanted

@@ -17,7 +17,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from regard.checkpoints.files import CheckpointFolder, find_checkpoint, read_json, read_json_object
+from regard.checkpoints.files import (
+    CheckpointFolder,
+    adapter_base,
+    find_checkpoint,
+    read_json,
+    read_json_object,
+)
 from regard.checkpoints.save import (
     INDEX,
     cut_shards,
@@ -91,10 +97,11 @@ def convert_checkpoint(
         force: Replace a checkpoint that is in `target` already.
 
     Raises:
-        CheckpointError: The source cannot be read, two of its tensors would get one name, or a
-            number does not fit the new type.
+        CheckpointError: The source cannot be read or is an adapter, two of its tensors would get
+            one name, or a number does not fit the new type.
         FileExistsError: `target` has something in it.
     """
+    refuse_adapter(source)
     limit, target = parse_size(conversion.max_shard_size), target.resolve()
     _check_target(source, target, force=force)
     stored = open_tensors(source)
@@ -113,6 +120,17 @@ def convert_checkpoint(
         _put_in_place(made, target, Path(room) / "old")
     left_out = _left_out(beside, {file.name for file in read}, copied)
     return Converted(weights, size, names, copied, left_out)
+
+
+def refuse_adapter(folder: CheckpointFolder) -> None:
+    """Raise for an adapter, which has no model's weights but changes of them."""
+    base = adapter_base(folder)
+    if base is not None:
+        raise CheckpointError(
+            f"{folder.name} is an adapter of {base[0]}; merge it first, in Python: model = "
+            f"regard.AutoModel.from_pretrained({folder.name!r}), with the class of its task, then "
+            "regard.merge_and_unload(model).save_pretrained(folder), and convert that folder"
+        )
 
 
 def is_checkpoint(folder: Path) -> bool:

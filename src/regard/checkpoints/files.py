@@ -5,14 +5,18 @@ a `CheckpointFolder`, which hands out files by plain name and never looks outsid
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
-from regard.errors import CheckpointError, CheckpointNotFoundError, listing
+from regard.checkpoints.reach import unreached
+from regard.errors import CheckpointError, CheckpointNotFoundError, listing, nearest
 
+#: What an adapter says of itself.
+ADAPTER_CONFIG = "adapter_config.json"
 #: The name under which a checkpoint in one GGUF file hands out that file.
 GGUF_FILE = "model.gguf"
 
@@ -126,11 +130,15 @@ def find_checkpoint(
         beside = CheckpointFolder(str(name), "folder", _in_folder(folder.parent))
         return _local(beside, folder.parent, folder.name)
     if not _is_model_name(str(name)):
-        raise CheckpointNotFoundError(f"{name}: no such folder (working in {Path.cwd()})")
+        raise CheckpointNotFoundError(_no_folder(folder))
     embedded = embedded_folder(str(name)) if revision is None else None
     if embedded is not None:
         packaged = CheckpointFolder(str(name), "embedded", _in_folder(embedded))
         return _local(packaged, embedded, gguf_file)
+    if _looks_like_path(folder) and revision is None and not _in_cache(str(name), None, cache_dir):
+        raise CheckpointNotFoundError(
+            f"{_no_folder(folder)}. If a model on the Hub is meant, say so with revision='main'"
+        )
     options = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
     remote = CheckpointFolder(str(name), "hub", _on_hub(str(name), revision, options))
     return remote if gguf_file is None else _in_gguf(remote, gguf_file)
@@ -140,6 +148,24 @@ def source_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `options` that `find_checkpoint` takes."""
     names = ("revision", "cache_dir", "local_files_only", "token", "gguf_file")
     return {name: options[name] for name in names if name in options}
+
+
+def adapter_base(folder: CheckpointFolder) -> tuple[str, str | None] | None:
+    """Return name and revision of the model that an adapter in `folder` is for; None without one.
+
+    Raises:
+        CheckpointError: The adapter names none.
+    """
+    if folder.find(ADAPTER_CONFIG) is None:
+        return None
+    values = folder.read_json(ADAPTER_CONFIG)
+    name, revision = values.get("base_model_name_or_path"), values.get("revision")
+    if not isinstance(name, str) or not name or not isinstance(revision, str | None):
+        raise CheckpointError(
+            f"{folder.name}: {ADAPTER_CONFIG} names no base_model_name_or_path, so its model is "
+            "not known; load that by its own name"
+        )
+    return name, revision
 
 
 def plain_name(file: str, owner: str) -> str:
@@ -173,6 +199,25 @@ def _is_model_name(name: str) -> bool:
     """Whether `name` has the Hub's form ``name`` or ``organisation/name``, not that of a path."""
     parts = name.split("/")
     return len(parts) <= 2 and all(part and part not in {".", "..", "~"} for part in parts)
+
+
+def _looks_like_path(path: Path) -> bool:
+    """Whether a name that the Hub may have is rather a path: into a folder here, or to a file."""
+    if len(path.parts) == 1:
+        return path.suffix.lower() == ".gguf"
+    return _there(path.parent, Path.is_dir)
+
+
+def _no_folder(path: Path) -> str:
+    """Return what to say of a path where there is nothing: where it ends, and what is there."""
+    above = path.parent
+    while not _there(above, Path.is_dir):
+        above = above.parent
+    missing = path.relative_to(above).parts[0] if path.is_relative_to(above) else path.name
+    there = sorted(above.iterdir()) if os.access(above, os.R_OK) else []
+    hint = nearest(missing, [each.name for each in there])
+    within = Path.cwd() if above == Path() else above
+    return f"{path}: no such folder or file; {within} has no {missing!r}{hint}"
 
 
 def _there(path: Path, kind: Callable[[Path], bool]) -> bool:
@@ -219,15 +264,17 @@ def _on_hub(
 
         # Its own type is partly unknown.
         download = cast("Callable[..., str]", huggingface_hub.hf_hub_download)
+        why = None if options["local_files_only"] else _why_offline()
+        given = options if why is None else options | {"local_files_only": True}
         try:
-            return Path(download(name, file, revision=revision, **options))
+            return Path(download(name, file, revision=revision, **given))
         except errors.LocalEntryNotFoundError as error:
             if _in_cache(name, revision, options["cache_dir"]):
                 return None
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
-                f"({_first_line(error.__cause__ or error)}). {install_hint(name)}"
-            ) from error
+                f"({_first_line(why or error.__cause__ or error)}). {install_hint(name)}"
+            ) from (why or error)
         except errors.EntryNotFoundError:
             return None
         except errors.RevisionNotFoundError as error:
@@ -248,11 +295,21 @@ def _on_hub(
     return locate
 
 
+def _why_offline() -> OSError | None:
+    """Return why the Hub cannot be reached; None if it can, or the settings say not to ask it."""
+    from huggingface_hub import constants
+
+    return None if constants.HF_HUB_OFFLINE else unreached(constants.ENDPOINT)
+
+
 def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> bool:
     """Whether the cache holds the model; then a file that it lacks is taken not to exist."""
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import errors, try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", cache_dir=cache_dir, revision=revision)
+    try:
+        found = try_to_load_from_cache(name, "config.json", cache_dir=cache_dir, revision=revision)
+    except errors.HFValidationError:  # no name that the Hub could have given
+        return False
     return isinstance(found, str)
 
 

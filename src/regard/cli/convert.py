@@ -87,9 +87,11 @@ def register(app: typer.Typer) -> None:
 
 def examine(folder: "CheckpointFolder") -> dict[str, Any]:
     """Return what a checkpoint holds, or raise `CheckpointError` for what is wrong with it."""
+    from regard.checkpoints.convert import refuse_adapter
     from regard.checkpoints.load import check_weights
     from regard.checkpoints.tensors import open_tensors
 
+    refuse_adapter(folder)
     config = _known_config(folder)
     model = None if config is None else _on_meta(config)
     if model is not None:

@@ -83,9 +83,15 @@ def _find(
     model: str | None, family: str | None, revision: str | None
 ) -> tuple[dict[str, Any], "Config", dict[str, Any]]:
     """Return what is asked for: where it was found, its configuration, and what its files say."""
-    from regard.checkpoints.files import find_checkpoint, read_json_object
+    from regard.checkpoints.files import (
+        ADAPTER_CONFIG,
+        adapter_base,
+        find_checkpoint,
+        read_json_object,
+    )
     from regard.config import CONFIG_FILE
     from regard.models import auto
+    from regard.models.origin import find_origin
     from regard.pipelines.pipeline import Pipeline
 
     if family is not None:
@@ -96,16 +102,22 @@ def _find(
         folder = str(Path(model).parent.absolute())
         return {"name": model, "origin": "file", "folder": folder}, config, {}
     folder = find_checkpoint(model or Pipeline.default_model, revision=revision)
-    path = folder.path(CONFIG_FILE)
+    origin = find_origin(folder.name, {"revision": revision})
+    described = folder if origin.described == folder.name else origin.weights
+    base = adapter_base(folder)
+    path = folder.path(CONFIG_FILE if base is None else ADAPTER_CONFIG)
     where = {"name": folder.name, "origin": folder.origin, "folder": str(path.parent.absolute())}
     config = auto.AutoConfig.from_pretrained(folder.name, revision=revision)
     labels = [*(config.id2label or {}).values()]
     files = {
-        "weights": _part(lambda: _weights(folder, revision)),
+        "weights": _part(lambda: _weights(origin.weights, revision if base is None else base[1])),
         "tokenizer": _part(lambda: _tokenizer(folder.name, revision)),
-        "pooling": _part(lambda: _pooling(folder)),
-        "labels": labels if _has_labels(folder.read_json(CONFIG_FILE)) else None,
+        "pooling": _part(lambda: _pooling(origin.weights)),
+        "labels": labels if _has_labels(described.read_json(CONFIG_FILE)) else None,
     }
+    if base is not None:
+        where["base"] = base[0]
+        files["adapter"] = _part(lambda: _adapter(folder))
     return where, config, files
 
 
@@ -156,6 +168,21 @@ def _weights(folder: "CheckpointFolder", revision: str | None) -> dict[str, Any]
     }
 
 
+def _adapter(folder: "CheckpointFolder") -> dict[str, Any]:
+    """Describe an adapter, which changes the weights of its base."""
+    from regard.adapters.files import stored_config, stored_tensors
+
+    config, tensors = stored_config(folder), stored_tensors(folder).values()
+    known = {} if config is None else config.to_dict()
+    return {
+        "kind": known.get("peft_type"),
+        "rank": known.get("r"),
+        "targets": known.get("target_modules"),
+        "numbers": sum(math.prod(tensor.shape) for tensor in tensors),
+        "bytes": sum(file.stat().st_size for file in {tensor.file for tensor in tensors}),
+    }
+
+
 def _tokenizer(name: str, revision: str | None) -> dict[str, Any]:
     from regard.text.families import AutoTokenizer
     from regard.text.stored import NO_LIMIT
@@ -192,6 +219,7 @@ def _sections(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
         facts["name"]: {
             "found": found.get(facts["origin"]) or f"{facts['origin']}, {facts['folder']}",
             "model type": facts["model_type"],
+            **({"base": facts["base"]} if "base" in facts else {}),
             "architectures": ", ".join(facts["architectures"]) or "not named",
             "parameters": f"{facts['parameters']:,}",
         },
@@ -201,8 +229,10 @@ def _sections(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 def _say_files(facts: dict[str, Any]) -> dict[str, str]:
     labels: list[str] | None = facts["labels"]
+    adapter = {"adapter": _say(facts["adapter"], _say_adapter, "")} if "adapter" in facts else {}
     return {
         "weights": _say(facts["weights"], _say_weights, "not downloaded yet"),
+        **adapter,
         "tokenizer": _say(facts["tokenizer"], _say_tokenizer, "none"),
         "pooling": _say(facts["pooling"], _say_pooling, "none: not a sentence encoder"),
         "labels": "none" if labels is None else f"{len(labels)}: {listing(labels, 12)}",
@@ -221,6 +251,13 @@ def _say_weights(weights: Record) -> str:
         for kind, count in weights["numbers"].items()
     )
     return f"{listing(weights['files'], 2)}, {weights['bytes'] / 1e6:,.1f} MB, {types}"
+
+
+def _say_adapter(adapter: Record) -> str:
+    given = adapter["targets"]
+    targets = given if isinstance(given, str) else listing(given or ())
+    size = f"{adapter['numbers']:,} numbers, {adapter['bytes'] / 1e6:,.1f} MB"
+    return f"{adapter['kind']} of rank {adapter['rank']} on {targets}, {size}"
 
 
 def _say_tokenizer(tokenizer: Record) -> str:

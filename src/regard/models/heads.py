@@ -271,7 +271,32 @@ class MultipleChoice(LabelledHead):
         )
 
 
-class WordLabels(LabelledHead):
+class LabelledScores(EncoderHead):
+    """A head that can score those words only that are labelled, and return nothing but a loss."""
+
+    def loss_only(self, hidden: Tensor, labels: Any, layout: Layout) -> ModelOutput:
+        """Return the loss of (tokens, width) vectors, without scores of words."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its loss is")
+
+    def answer(
+        self,
+        batch: TokenBatch,
+        labels: Any,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> ModelOutput:
+        """Score a packed batch, or of it what is labelled."""
+        wanted = output_attentions, output_hidden_states
+        if labels is None or not self.labelled_only:
+            return super().answer(batch, labels, *wanted)
+        with self.base_model.watch(batch.layout, *wanted) as states:
+            hidden = self.hidden(batch)
+        output = self.loss_only(hidden, labels, batch.layout)
+        output.hidden_states, output.attentions = states.hidden_states, states.attentions
+        return output
+
+
+class WordLabels(LabelledScores, LabelledHead):
     """A head that scores every word for each token.
 
     Attributes:
@@ -289,27 +314,14 @@ class WordLabels(LabelledHead):
         """Return one score per word for each packed token."""
         return self.score(self.hidden(batch))
 
-    def answer(
-        self,
-        batch: TokenBatch,
-        labels: Any,
-        output_attentions: bool | None,
-        output_hidden_states: bool | None,
-    ) -> ModelOutput:
-        """Score a packed batch, or of it what is labelled."""
-        wanted = output_attentions, output_hidden_states
-        if labels is None or not self.labelled_only:
-            return super().answer(batch, labels, *wanted)
-        with self.watch(batch.layout, *wanted) as states:
-            hidden = self.hidden(batch)
+    def loss_only(
+        self, hidden: Tensor, labels: Tensor, layout: Layout
+    ) -> MaskedLMOutput | CausalLMOutput:
+        """Return the loss of (tokens, width) vectors; words are scored where they are labelled."""
         (labels,) = self.counted_labels([labels], {})
-        loss = labelled_loss(self.score, hidden, labels, batch.layout, self.criterion)
-        return self.output_class(
-            **scored(loss),
-            logits=cast("Tensor", None),  # who asks for no logits reads none
-            hidden_states=states.hidden_states,
-            attentions=states.attentions,
-        )
+        loss = labelled_loss(self.score, hidden, labels, layout, self.criterion)
+        # Who asks for no logits reads none.
+        return self.output_class(**scored(loss), logits=cast("Tensor", None))
 
     def output(
         self, logits: Tensor, labels: Tensor | None, layout: Layout

@@ -131,6 +131,23 @@ def labelled_only(model: object, wanted: bool) -> Generator[None]:
         model.labelled_only = before
 
 
+@contextmanager
+def counted_by(model: object, criterion: CrossEntropy | None) -> Generator[None]:
+    """Give a model another cost of wrong answers for as long as the block runs; None: its own."""
+    if criterion is None or not isinstance(model, Labelled):
+        yield
+        return
+    before = vars(model).get("criterion")
+    model.criterion = criterion
+    try:
+        yield
+    finally:
+        if before is None:
+            del model.criterion
+        else:
+            model.criterion = before
+
+
 class SequenceLabelled(Labelled):
     """What heads have whose loss is `sequence_loss`."""
 

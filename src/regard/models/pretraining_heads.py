@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
-from regard.models.heads import EncoderHead, LabelledHead
+from regard.models.heads import EncoderHead, LabelledHead, LabelledScores
 from regard.models.losses import both_labels, classification_loss, labelled_loss, token_loss
 from regard.models.model import without_memory
 from regard.outputs import ModelOutput, NextSentencePredictorOutput, PreTrainingOutput, scored
@@ -35,7 +35,7 @@ class NextSentencePrediction(LabelledHead):
         return NextSentencePredictorOutput(**scored(loss), logits=logits)
 
 
-class PreTraining(EncoderHead):
+class PreTraining(LabelledScores, EncoderHead):
     """Masked words and next sentence together, as BERT was trained (section 3.1)."""
 
     label_arguments: ClassVar[tuple[str, ...]] = ("labels", "next_sentence_label")
@@ -75,19 +75,19 @@ class PreTraining(EncoderHead):
         """Score padded pairs; the loss is the sum of both tasks and needs both labels."""
         batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         both = both_labels(labels=labels, next_sentence_label=next_sentence_label)
-        if both is None or not self.labelled_only:
-            return self.answer(batch, both, output_attentions, output_hidden_states)
-        with self.watch(batch.layout, output_attentions, output_hidden_states) as states:
-            hidden = self.hidden(batch)
-            follows = self.next_sentence(self.base_model.pool(hidden, batch.layout))
-        loss = labelled_loss(self.predictions, hidden, both[0], batch.layout)
-        loss = loss + classification_loss(follows, both[1], "next_sentence_label")
+        return self.answer(batch, both, output_attentions, output_hidden_states)
+
+    def loss_only(
+        self, hidden: Tensor, labels: tuple[Tensor, Tensor], layout: Layout
+    ) -> PreTrainingOutput:
+        """Return the loss and next-sentence scores; words are scored where they are labelled."""
+        follows = self.next_sentence(self.base_model.pool(hidden, layout))
+        loss = labelled_loss(self.predictions, hidden, labels[0], layout)
+        loss = loss + classification_loss(follows, labels[1], "next_sentence_label")
         return PreTrainingOutput(
             **scored(loss),
             prediction_logits=cast("Tensor", None),  # who asks for no logits reads none
             seq_relationship_logits=follows,
-            hidden_states=states.hidden_states,
-            attentions=states.attentions,
         )
 
     def output(

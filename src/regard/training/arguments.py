@@ -65,7 +65,8 @@ class TrainingArguments:
         bf16_full_eval, fp16_full_eval: Evaluate in half precision.
         tf32: Allow TensorFloat-32 matrix products on CUDA.
         gradient_checkpointing: Compute layers again in the backward pass, to save memory.
-        torch_compile: Compile the model; with `torch_compile_backend` and `torch_compile_mode`.
+        torch_compile: Compile the layers but for their attention, whose lengths differ from batch
+            to batch; a model of your own, whole. See `torch_compile_backend`, `torch_compile_mode`.
         logging_strategy, logging_steps: When to log: ``"no"``, ``"steps"`` or ``"epoch"``; steps
             below 1 are a part of all steps.
         logging_first_step: Log the first step too.
@@ -87,7 +88,9 @@ class TrainingArguments:
         full_determinism: Only algorithms that give the same bits every time.
         use_cpu: Train on the processor even where there is a GPU.
         dataloader_drop_last: Leave out the last batch if it is not full.
-        dataloader_num_workers: Processes that prepare batches; 0 prepares them in this one.
+        dataloader_num_workers: Processes that prepare batches; 0 prepares them in this one. What
+            a dataset draws there from the generators of Python, NumPy and PyTorch depends on seed,
+            pass and example; of one of its own, a run that resumes within a pass knows nothing.
         dataloader_pin_memory: Copy batches to memory that a GPU reads faster.
         remove_unused_columns: Leave out columns that the model's ``forward`` does not take.
         label_names: Columns that are labels; by default those that the model's ``forward`` knows.
@@ -96,6 +99,8 @@ class TrainingArguments:
         ddp_backend: ``"gloo"`` or ``"nccl"``; by default what fits the device.
         fsdp: ``"full_shard"`` or True leaves each process a part of every tensor; with
             ``"shard_grad_op"`` the weights stay whole from forward to backward.
+        ddp_find_unused_parameters: Look in every step for parameters that a forward did not use; by
+            default only if the first step shows some, or the model has several heads.
         ddp_timeout: Seconds after which a silent process ends the run.
 
     Raises:
@@ -178,6 +183,7 @@ class TrainingArguments:
     include_for_metrics: list[str] = dataclasses.field(default_factory=list[str])
     ddp_backend: str | None = None
     fsdp: str = ""
+    ddp_find_unused_parameters: bool | None = None
     ddp_timeout: int = 1800
 
     def __init__(self, output_dir: str | Path | None = None, **values: Any) -> None:

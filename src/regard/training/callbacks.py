@@ -1,6 +1,7 @@
 """What happens around the loop: events, and who listens to them."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ class TrainerState:
         whole_epochs: Passes that are done.
         batches_seen: Batches of the current pass that are done, on each process.
         tokens_seen: Tokens that were trained on, on all processes.
+        learning_rate: Of the first parameter group, in the last step.
         loss_since_log: Sum of the losses of the steps since the last log.
         steps_since_log: How many these are.
         grad_norm: Norm of the gradients of the last step, before they were scaled down.
@@ -37,6 +39,7 @@ class TrainerState:
     whole_epochs: int = 0
     batches_seen: int = 0
     tokens_seen: int = 0
+    learning_rate: float = 0.0
     loss_since_log: float = 0.0
     steps_since_log: int = 0
     grad_norm: float | None = None
@@ -179,8 +182,7 @@ class EarlyStoppingCallback(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **run: Any) -> None:
         """Count evaluations that are no better."""
         value = metric_of(run["metrics"], args.metric_for_best_model)
-        sign = 1 if args.greater_is_better else -1
-        if self.best is None or sign * (value - self.best) > self.threshold:
+        if is_better(value, self.best, greater=args.greater_is_better, by=self.threshold):
             self.best, self.worse = value, 0
         else:
             self.worse += 1
@@ -208,6 +210,15 @@ def metric_of(metrics: Mapping[str, float], name: str) -> float:
         f"metric_for_best_model is {name!r}, which no evaluation gave{nearest(name, metrics)}; "
         f"it gave {', '.join(metrics)}"
     )
+
+
+def is_better(value: float, best: float | None, *, greater: bool, by: float = 0.0) -> bool:
+    """Whether a metric beats the best so far by more than `by`; no number (NaN) never does."""
+    if math.isnan(value):
+        return False
+    if best is None or math.isnan(best):
+        return True
+    return (value - best if greater else best - value) > by
 
 
 class CallbackList:

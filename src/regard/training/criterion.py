@@ -19,8 +19,10 @@ from regard.training.arguments import TrainingArguments
 _COLUMNS = ("labels", "label", "label_ids")
 
 
-def set_criterion(model: nn.Module, args: TrainingArguments, train_dataset: Any) -> None:
-    """Give a model the loss that the arguments ask for; without them it keeps its own.
+def criterion_of(
+    model: nn.Module, args: TrainingArguments, train_dataset: Any
+) -> CrossEntropy | None:
+    """Return the loss that the arguments ask for; None where they leave the model its own.
 
     Raises:
         ConfigError: The model's loss is none that the arguments can change, or the weights of
@@ -33,7 +35,7 @@ def set_criterion(model: nn.Module, args: TrainingArguments, train_dataset: Any)
     }
     names = [name for name, value in asked.items() if value]
     if not names:
-        return
+        return None
     if not isinstance(model, Labelled) or not model.classifies:
         raise ConfigError(
             f"{' and '.join(names)} change the cross-entropy of a regard model that classifies; "
@@ -42,7 +44,7 @@ def set_criterion(model: nn.Module, args: TrainingArguments, train_dataset: Any)
     weights = args.class_weights
     if isinstance(weights, str):
         weights = balanced_weights(train_dataset, cast("Any", model).config.num_labels)
-    model.criterion = CrossEntropy(
+    return CrossEntropy(
         smoothing=args.label_smoothing_factor,
         gamma=args.focal_gamma,
         weights=torch.tensor(weights, dtype=torch.float32) if weights else None,

@@ -5,8 +5,9 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regard.errors import CheckpointError, ConfigError
+from regard.layers.blocks import Stack
+from regard.models.multitask import MultiTaskModel
 from regard.training.arguments import TrainingArguments
 
 #: Where the processes of a sharded run put their parts of the optimiser, in a checkpoint.
@@ -83,32 +86,72 @@ def join(args: TrainingArguments) -> Processes:
     return Processes(int(os.environ.get("RANK", "0")), local_rank, world_size, device)
 
 
+def changing(model: nn.Module) -> str | None:
+    """Return why each forward of a model may use other parameters; None where that is not known."""
+    if isinstance(model, MultiTaskModel):
+        return "has several heads"
+    dropping = any(isinstance(each, Stack) and each.layerdrop for each in model.modules())
+    return "skips layers (layerdrop)" if dropping else None
+
+
+def is_parallel(model: nn.Module) -> TypeGuard[nn.parallel.DistributedDataParallel]:
+    """Whether the gradients of a model are averaged by its backward."""
+    return isinstance(model, nn.parallel.DistributedDataParallel)
+
+
 class Replicas:
     """Where a run's weights are: whole, on every process. `Sharded` has parts of them.
 
     Args:
         processes: Those of the run.
+        find_unused: Whether each backward looks for parameters that its forward did not use; None:
+            where there are any.
     """
 
-    def __init__(self, processes: Processes) -> None:
-        self.processes = processes
+    def __init__(self, processes: Processes, find_unused: bool | None = None) -> None:
+        self.processes, self.find_unused = processes, find_unused
 
     def split(self, model: nn.Module) -> None:
         """Leave this process its part of the weights, before an optimiser is made of them."""
 
     def wrapped(self, model: nn.Module) -> nn.Module:
-        """Return a model whose gradients are averaged over all processes."""
+        """Return the model that steps are made with, `averaged` after each; all have equal weights.
+
+        Gradients are averaged while the backward runs. That needs to be told whether a forward may
+        leave parameters out, to look for them each time. What is not known shows in the first step.
+        """
         if self.processes.world_size == 1:
             return model
+        if self.find_unused is not None or changing(model):
+            return self._parallel(model, self.find_unused is not False)
+        for tensor in chain(model.parameters(), model.buffers()):
+            dist.broadcast(tensor.detach(), 0)
+        return model
+
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """See to it that a step's gradients are averaged; return the model for the next step."""
+        if self.processes.world_size == 1 or is_parallel(model):
+            return model
+        trained = [each for each in model.parameters() if each.requires_grad]
+        used = torch.tensor([float(each.grad is not None) for each in trained])
+        uses = cast("list[float]", self.processes.total(used).tolist())
+        for parameter, count in zip(trained, uses, strict=True):
+            if count:
+                given = parameter.grad
+                gradient = torch.zeros_like(parameter) if given is None else given
+                parameter.grad = self.processes.total(gradient / self.processes.world_size)
+        return self._parallel(model, any(count < self.processes.world_size for count in uses))
+
+    def _parallel(self, model: nn.Module, find_unused: bool) -> nn.Module:
         devices = [self.processes.local_rank] if self.processes.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(
-            model, device_ids=devices, find_unused_parameters=True
+            model, device_ids=devices, find_unused_parameters=find_unused
         )
 
     @contextmanager
     def without_sync(self, model: nn.Module, skip: bool) -> Generator[None]:
         """Keep gradients to this process while `skip`, for all forwards of a step but the last."""
-        if skip and isinstance(model, nn.parallel.DistributedDataParallel):
+        if skip and is_parallel(model):
             with model.no_sync():
                 yield
         else:
@@ -161,7 +204,7 @@ def replicas(
         ConfigError: The weights are to be sharded, and `optimizer` has them already.
     """
     if not args.fsdp or processes.world_size == 1:
-        return Replicas(processes)
+        return Replicas(processes, args.ddp_find_unused_parameters)
     if optimizer is not None:
         raise ConfigError(
             "fsdp makes other parameters of the model's, which the given optimizer does not have: "

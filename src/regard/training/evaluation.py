@@ -15,7 +15,7 @@ from regard.errors import ConfigError
 from regard.outputs import Loss, ModelOutput
 from regard.training.distributed import Processes
 from regard.training.loaders import EpochBatches
-from regard.training.setup import TrainerSetup
+from regard.training.setup import TrainerSetup, takes
 
 #: What stands where predictions of different length are joined, as for labels.
 PADDING = -100
@@ -269,7 +269,7 @@ class Evaluator(TrainerSetup):
 
         keep = args.include_for_metrics
         try:
-            with self.replicas.whole(self.model), self.averaged():
+            with self.replicas.whole(self.model), self.averaged(), self.asked_loss():
                 rows, metrics = run_evaluation(dataloader, step, self.processes, keep)
         finally:
             self.model.train(was_training)
@@ -300,10 +300,16 @@ class Evaluator(TrainerSetup):
             if labels is None:
                 loss, outputs = None, self.call_model(model, inputs)
             else:
-                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+                loss, outputs = self._loss_and_outputs(model, inputs)
                 own = type(self).compute_loss is TrainerSetup.compute_loss
                 if own and self.compute_loss_func is None:
                     self._parts = self.loss_parts(outputs, inputs)
         if prediction_loss_only:
             return loss, None, None
         return loss, model_logits(outputs, ignore_keys or ()), labels
+
+    def _loss_and_outputs(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Return both; an override that cannot return outputs costs a forward more."""
+        if takes(self.compute_loss, model, inputs, return_outputs=True):
+            return self.compute_loss(model, inputs, return_outputs=True)
+        return self.compute_loss(model, inputs), self.call_model(model, inputs)

@@ -33,14 +33,23 @@ class Inspection:
     names: list[str]
 
 
-def inspect(trainer: Any, examples: int, worst: int) -> Inspection | None:
-    """Look at the first examples of the evaluation data, on this process alone.
+def inspect(trainer: Any, examples: int, worst: int) -> dict[str, Inspection]:
+    """Look at the first examples of the evaluation data, of each task, on this process alone.
 
     Returns:
-        None where there is no such data, or what the model predicts is neither a class nor a
-        number.
+        What was found by the names of the data sets, ``""`` where there is one without a name;
+        those are left out that have no examples, or of which neither classes nor numbers are
+        predicted.
     """
-    dataset = _first_dataset(trainer.eval_dataset)
+    found: dict[str, Inspection] = {}
+    for name, dataset in _datasets(trainer.eval_dataset).items():
+        each = _inspected(trainer, dataset, examples, worst)
+        if each is not None:
+            found[name] = each
+    return found
+
+
+def _inspected(trainer: Any, dataset: Any, examples: int, worst: int) -> Inspection | None:
     if examples < 1 or not hasattr(dataset, "__len__") or len(dataset) == 0:
         return None
     part: Subset[Any] = Subset(dataset, range(min(examples, len(dataset))))
@@ -66,10 +75,11 @@ def inspect(trainer: Any, examples: int, worst: int) -> Inspection | None:
     return Inspection(len(found), confusion, found[:worst], names)
 
 
-def _first_dataset(given: Any) -> Any:
+def _datasets(given: Any) -> Mapping[str, Any]:
+    """Return data sets by name; one alone has none."""
     if isinstance(given, Mapping) and "input_ids" not in given:
-        return next(iter(cast("Mapping[str, Any]", given).values()), None)
-    return cast("Any", given)
+        return cast("Mapping[str, Any]", given)
+    return {"": given}
 
 
 def example_text(example: Any, tokenizer: Any) -> str:

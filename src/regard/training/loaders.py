@@ -2,13 +2,15 @@
 
 import hashlib
 import inspect
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from regard.data.collate import DataCollatorWithPadding, default_data_collator
 from regard.data.sampling import batches_by_size, batches_by_tokens, group_by_length, share
@@ -42,19 +44,6 @@ class EpochBatches(Sampler[list[int]]):
         return len(self.current)
 
 
-class Numbered(Dataset[tuple[int, Any]]):
-    """A dataset whose examples know their numbers."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, index: int) -> tuple[int, Any]:
-        return index, self.dataset[index]
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-
 class BatchMaker:
     """Makes a batch of numbered examples.
 
@@ -67,6 +56,38 @@ class BatchMaker:
     def __call__(self, numbered: list[tuple[int, Any]]) -> Any:
         """Make one batch."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it makes a batch")
+
+
+class Numbered(Dataset[tuple[int, Any]]):
+    """A dataset whose examples know their numbers.
+
+    Where examples are read by other processes, what one draws at random depends on the seed, the
+    pass and its number: not on which process reads it, and after which others.
+
+    Args:
+        dataset: The examples.
+        maker: Knows the pass.
+        seed: Of the random draws.
+    """
+
+    def __init__(self, dataset: Any, maker: BatchMaker, seed: int) -> None:
+        self.dataset, self.maker, self.seed = dataset, maker, seed
+
+    def __getitem__(self, index: int) -> tuple[int, Any]:
+        if get_worker_info() is not None:
+            seed = seed_of(self.seed, self.maker.epoch, index)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+        return index, self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def seed_of(*what: Any) -> int:
+    """Return a seed that depends on all of `what`."""
+    return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=7).digest())
 
 
 class Collate(BatchMaker):
@@ -92,8 +113,7 @@ class Collate(BatchMaker):
         features = [self._kept(feature) for _, feature in numbered]
         if not self.random:
             return self.collator(features)
-        drawn_for = repr((self.seed, self.epoch, [number for number, _ in numbered]))
-        seed = int.from_bytes(hashlib.blake2b(drawn_for.encode(), digest_size=7).digest())
+        seed = seed_of(self.seed, self.epoch, [number for number, _ in numbered])
         return self.collator(features, generator=torch.Generator().manual_seed(seed))
 
     def _kept(self, feature: Any) -> Any:
@@ -249,7 +269,7 @@ def _loader(
     dataset: Any, batches: EpochBatches, collate: BatchMaker, args: TrainingArguments
 ) -> DataLoader[Any]:
     return DataLoader(
-        Numbered(dataset),
+        Numbered(dataset, collate, args.seed if args.data_seed is None else args.data_seed),
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=args.dataloader_num_workers,

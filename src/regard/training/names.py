@@ -114,7 +114,6 @@ NO_EFFECT: Mapping[str, NoEffect] = {
     "split_batches": NoEffect(_OFF, "batch sizes are those of one process"),
     "ignore_data_skip": NoEffect(_OFF, "a resumed run goes on where it stopped"),
     "restore_callback_states_from_checkpoint": _ANY,
-    "ddp_find_unused_parameters": _ANY,
     "ddp_bucket_cap_mb": _ANY,
     "ddp_broadcast_buffers": _ANY,
     "ddp_static_graph": _ANY,

@@ -160,7 +160,8 @@ def _largest_batch(trainer: Any, loader: Any, lengths: Any) -> tuple[float, int]
         return tensor
 
     trainer.model.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), trainer.autocast():
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, trainer.autocast(), trainer.asked_loss():
         loss = trainer.compute_loss(trainer.model, inputs)
     trainer.model.eval()
     return float(loss.detach()), sum(kept.values())

@@ -68,7 +68,7 @@ class ReportCallback(TrainerCallback):
         found = inspect(trainer, self.examples, self.worst)
         facts = self._facts(trainer, state)
         files = {
-            METRICS_FILE: json.dumps(_plain({**facts, **_as_facts(found)}), indent=2) + "\n",
+            METRICS_FILE: json.dumps(_plain(facts | as_facts(found)), indent=2) + "\n",
             REPORT_FILE: as_markdown(facts, found),
         }
         panels = curves_of(state.log_history)
@@ -191,8 +191,8 @@ def peak_memory() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
 
 
-def as_markdown(facts: Mapping[str, Any], found: Inspection | None) -> str:
-    """Return the report."""
+def as_markdown(facts: Mapping[str, Any], found: Mapping[str, Inspection]) -> str:
+    """Return the report; `found` as `inspect` returns it."""
     size = f"{facts['parameters']:,} parameters, {facts['trained_parameters']:,} of them trained"
     sizes = {n: "a stream" if c is None else f"{c:,}" for n, c in facts["data"].items()}
     run = {
@@ -214,8 +214,8 @@ def as_markdown(facts: Mapping[str, Any], found: Inspection | None) -> str:
         names = [name for name in last if name != "step"]
         rows = [(name, best.get(name, "-"), last[name]) for name in names]
         parts.append("## Metrics\n\n" + table(head, rows))
-    if found is not None:
-        parts += _errors(found)
+    for name, each in found.items():
+        parts += _errors(name, each)
     settings = [(name, json.dumps(value)) for name, value in facts["settings"].items()]
     title = "## Settings that differ from the defaults\n\n"
     parts.append(title + table(("Name", "Value"), settings))
@@ -235,9 +235,10 @@ def _cell(value: Any) -> str:
     return re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", escape(text, quote=False))
 
 
-def _errors(found: Inspection) -> list[str]:
+def _errors(name: str, found: Inspection) -> list[str]:
     parts: list[str] = []
     title = f"of the first {found.examples:,} examples of the evaluation data"
+    title += f" of {_cell(name)}" if name else ""
     if found.confusion is not None:
         names, counts = found.names, found.confusion
         if len(names) <= MOST_CLASSES:
@@ -257,9 +258,14 @@ def _errors(found: Inspection) -> list[str]:
     return parts
 
 
-def _as_facts(found: Inspection | None) -> dict[str, Any]:
-    if found is None:
-        return {}
+def as_facts(found: Mapping[str, Inspection]) -> dict[str, Any]:
+    """Return what metrics.json says of the examples; several data sets stand under their names."""
+    if [*found] == [""]:
+        return _of_one(found[""])
+    return {"inspected": {name: _of_one(each) for name, each in found.items()}} if found else {}
+
+
+def _of_one(found: Inspection) -> dict[str, Any]:
     confusion = None if found.confusion is None else found.confusion.tolist()
     return {
         "inspected_examples": found.examples,

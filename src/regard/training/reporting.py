@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from regard.training.callbacks import TrainerCallback
 
 #: Numbers of a log that a line shows: of each label of many, precision, recall and F1 are too many.
 SHOWN = 12
+#: Parameters that MLflow takes at once.
+_PARAMETERS = 100
 
 
 def usual_callbacks(args: TrainingArguments, first: bool) -> list[TrainerCallback]:
@@ -116,14 +119,9 @@ class TensorBoardCallback(TrainerCallback):
         self.writer.add_text("args", f"```json\n{args.to_json_string()}```")
 
     def on_log(self, args: Any, state: Any, control: Any, **run: Any) -> None:
-        """Write the numbers, sorted by what they tell of: ``train``, ``eval`` or a test set."""
-        if self.writer is None:
-            return
-        for name, value in run["logs"].items():
-            if isinstance(value, int | float):
-                part, _, rest = name.partition("_")
-                known = rest and part in ("eval", "test", "train")
-                title = f"{part}/{rest}" if known else f"train/{name}"
+        """Write the numbers."""
+        if self.writer is not None:
+            for title, value in titled(run["logs"]).items():
                 self.writer.add_scalar(title, value, state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **run: Any) -> None:
@@ -139,31 +137,41 @@ class WandbCallback(TrainerCallback):
     module = "wandb"
 
     def __init__(self) -> None:
-        self.run: Any = None
+        self.client: Any = None
+        self.own = False
+
+    def current(self, client: Any) -> Any:
+        """Return the run that goes on in this process, or None."""
+        return client.run
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **run: Any) -> None:
         """Begin a run of its own, or go on with the one that the caller began."""
-        client = importlib.import_module(self.module)
-        self.run = getattr(client, "run", None) or client.init(
-            project=Path(args.output_dir).resolve().name, name=args.run_name, config=args.to_dict()
-        )
+        self.client = importlib.import_module(self.module)
+        self.own = self.current(self.client) is None
+        if self.own:
+            project = Path(args.output_dir).resolve().name
+            self.client.init(project=project, name=args.run_name, config=args.to_dict())
 
     def on_log(self, args: Any, state: Any, control: Any, **run: Any) -> None:
         """Send the numbers."""
-        if self.run is not None:
-            self.run.log(run["logs"], step=state.global_step)
+        if self.client is not None:
+            self.client.log(titled(run["logs"]), step=state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **run: Any) -> None:
-        """End the run."""
-        if self.run is not None:
-            self.run.finish()
-            self.run = None
+        """End the run, if it is its own."""
+        if self.client is not None and self.own:
+            self.client.finish()
+        self.client = None
 
 
 class TrackioCallback(WandbCallback):
     """The same for trackio, which has the same calls."""
 
     module = "trackio"
+
+    def current(self, client: Any) -> Any:
+        """Return the run that goes on in this process, or None."""
+        return client.context_vars.current_run.get()
 
 
 class MLflowCallback(TrainerCallback):
@@ -173,15 +181,19 @@ class MLflowCallback(TrainerCallback):
         self.client: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **run: Any) -> None:
-        """Begin a run."""
+        """Begin a run, within the one that the caller began."""
         self.client = importlib.import_module("mlflow")
         self.client.start_run(run_name=args.run_name, nested=self.client.active_run() is not None)
-        self.client.log_params({name: str(value)[:250] for name, value in args.to_dict().items()})
+        settings = [*args.to_dict().items()]
+        for start in range(0, len(settings), _PARAMETERS):
+            some = settings[start : start + _PARAMETERS]
+            self.client.log_params({name: str(value)[:250] for name, value in some})
 
     def on_log(self, args: Any, state: Any, control: Any, **run: Any) -> None:
-        """Send the numbers."""
-        numbers = {n: v for n, v in run["logs"].items() if isinstance(v, int | float)}
+        """Send the numbers, under names that MLflow takes."""
         if self.client is not None:
+            named = numbers_of(run["logs"]).items()
+            numbers = {re.sub(r"[^\w\-. :]", "_", name): value for name, value in named}
             self.client.log_metrics(numbers, step=state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **run: Any) -> None:
@@ -189,6 +201,24 @@ class MLflowCallback(TrainerCallback):
         if self.client is not None:
             self.client.end_run()
             self.client = None
+
+
+def numbers_of(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return what can be drawn of a log."""
+    return {name: value for name, value in logs.items() if isinstance(value, int | float)}
+
+
+def titled(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a log sorted by what they tell of: ``eval/loss``, else ``train/loss``.
+
+    ``train_loss``, the mean of a run, is ``train/train_loss`` and no point of the curve.
+    """
+    return {_title(name): value for name, value in numbers_of(logs).items()}
+
+
+def _title(name: str) -> str:
+    part, _, rest = name.partition("_")
+    return f"{part}/{rest}" if rest and part in ("eval", "test") else f"train/{name}"
 
 
 def _report() -> TrainerCallback:

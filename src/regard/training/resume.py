@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from regard.adapters.adapter import attached
+from regard.adapters.base import Base
 from regard.adapters.files import restore_adapters
 from regard.checkpoints.files import find_checkpoint
 from regard.checkpoints.restore import restore_weights
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from regard.training.trainer import Trainer
 
 STATE_FILE = "trainer_state.json"
+BASE_FILE = "adapter_base.json"
 
 
 #: Settings that decide which examples a batch of the run has.
@@ -165,6 +167,8 @@ def save_run(
     if trainer.average is not None:
         trainer.average.save(trainer.model, folder)
     files.save_optimizer(trainer.optimizer, folder, trainer.replicas.is_whole)
+    if trainer.base is not None:
+        files.write_json(folder / BASE_FILE, trainer.base.to_dict())
     files.write_json(folder / "scheduler.json", _plain(trainer.lr_scheduler.state_dict()))
     if trainer.scaler is not None:
         files.write_json(folder / "scaler.json", trainer.scaler.state_dict())
@@ -181,6 +185,8 @@ def load_run(trainer: "Trainer", folder: Path) -> None:
         CheckpointError: It is of another model, optimiser or number of processes.
     """
     _check_plan(trainer, folder)
+    if trainer.base is not None:
+        _check_base(trainer.base, folder)
     load_weights(trainer.model, folder, trainer.replicas)
     averaging.load_run(trainer.average, trainer.model, folder)
     fresh = trainer.state
@@ -226,6 +232,21 @@ def load_weights(model: nn.Module, folder: Path, replicas: Replicas) -> None:
 def saved_parts(model: nn.Module) -> Mapping[str, nn.Module]:
     """Return the models that one is saved as, by their places in the folder: most are one."""
     return model.parts if isinstance(model, SavedInParts) else {"": model}
+
+
+def _check_base(base: Base, folder: Path) -> None:
+    """Refuse an adapter that was trained on other weights than the base of this run has."""
+    if not (folder / BASE_FILE).is_file():
+        raise CheckpointError(
+            f"{folder} holds no adapter, and this run trains one over {base.name}; load the model "
+            "from there instead"
+        )
+    before = Base(**files.read_json(folder / BASE_FILE))
+    if before.mark != base.mark:
+        raise CheckpointError(
+            f"{folder} is an adapter of {before.name}, and this run's base is {base.name}, whose "
+            "weights are others; resume with the base that the adapter was trained on"
+        )
 
 
 def _check_plan(trainer: "Trainer", folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What a trainer is made of: model, data, loss, optimiser, saving. Its loop is in trainer.py."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,19 +12,20 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from regard.adapters.adapter import add_adapter, attached
+from regard.adapters.base import Base, base_of
 from regard.adapters.config import LoraConfig
 from regard.adapters.files import save_adapters
 from regard.checkpoints.save import save_weights
 from regard.data.labels import IGNORED
 from regard.errors import ConfigError
-from regard.models.losses import Labelled, labelled_only
+from regard.models.losses import CrossEntropy, Labelled, counted_by, labelled_only
 from regard.models.model import PreTrainedModel
 from regard.outputs import Loss, ModelOutput
 from regard.training import loaders, precision, resume
 from regard.training.arguments import TrainingArguments
 from regard.training.averaging import WeightAverage
 from regard.training.callbacks import CallbackList, Schedule, TrainerControl, TrainerState
-from regard.training.criterion import set_criterion
+from regard.training.criterion import criterion_of
 from regard.training.distributed import join, replicas
 from regard.training.freezing import freeze
 from regard.training.loaders import batch_size, label_names_of
@@ -37,6 +39,10 @@ class TrainerSetup:
 
     optimizer: Optimizer
     lr_scheduler: LRScheduler
+    #: The loss that the arguments ask for, or None: the model has it while the trainer works.
+    criterion: CrossEntropy | None
+    #: What the adapters that train stand on, or None without adapters.
+    base: Base | None
 
     def __init__(
         self,
@@ -80,7 +86,7 @@ class TrainerSetup:
         self._event("on_init_end")
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
-        """Return a model ready to train: frozen, adapted, and with the loss that was asked for."""
+        """Return a model ready to train: frozen and adapted, its loss checked."""
         args = self.args
         if args.freeze is not None:
             freeze(model, args.freeze)
@@ -89,7 +95,8 @@ class TrainerSetup:
         adapters = attached(model)
         if adapters is not None and adapters.merged:
             raise ConfigError("the adapter is merged, so it cannot train: unmerge_adapter first")
-        set_criterion(model, args, self.train_dataset)
+        self.base = None if adapters is None else base_of(model)
+        self.criterion = criterion_of(model, args, self.train_dataset)
         return model.to(self.processes.device)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -138,6 +145,10 @@ class TrainerSetup:
         """Return the context in which the model has the weights to evaluate and to save."""
         return nullcontext() if self.average is None else self.average.shown(self.model)
 
+    def asked_loss(self) -> AbstractContextManager[None]:
+        """Return the context in which the model has the loss that the arguments ask for."""
+        return counted_by(self.model, self.criterion)
+
     def call_model(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
         """Return what a model says of a batch."""
         return model(**inputs)
@@ -158,9 +169,9 @@ class TrainerSetup:
     ) -> Any:
         """Return the loss of a batch, or (loss, outputs).
 
-        An override returns the mean over the labelled items of its batch, and may ignore
-        `num_items_in_batch`: the trainer weighs the batches of a step by their items, of the first
-        part where a loss has several.
+        An override returns the mean over the labelled items of its batch, and may do without the
+        last two arguments, as in older versions: the trainer weighs the batches of a step by their
+        items, of the first part where a loss has several.
         """
         if self.compute_loss_func is not None:
             labels = [inputs[name] for name in self.label_names if name in inputs]
@@ -305,6 +316,15 @@ class TrainerSetup:
             trainer=self,
             **more,
         )
+
+
+def takes(function: Callable[..., Any], *given: Any, **named: Any) -> bool:
+    """Whether a function can be called so: overrides may have the arguments of older versions."""
+    try:
+        inspect.signature(function).bind(*given, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _loss_of(outputs: Any) -> Tensor:

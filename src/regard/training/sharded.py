@@ -29,10 +29,9 @@ from torch.optim import Optimizer
 
 from regard.errors import CheckpointError, ConfigError
 from regard.layers.blocks import Stack
-from regard.models.multitask import MultiTaskModel
 from regard.training.arguments import TrainingArguments
 from regard.training.checkpoint import optimizer_state
-from regard.training.distributed import PARTS, Processes, Replicas, Share
+from regard.training.distributed import PARTS, Processes, Replicas, Share, changing
 from regard.training.resume import SavedInParts
 
 
@@ -81,6 +80,10 @@ class Sharded(Replicas):
 
     def wrapped(self, model: nn.Module) -> nn.Module:
         """Return the model, which is sharded itself."""
+        return model
+
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return the model, whose backward has averaged the gradients."""
         return model
 
     @contextmanager
@@ -197,12 +200,7 @@ class Sharded(Replicas):
 
 def _refuse(model: nn.Module) -> None:
     """Raise for a model of which processes may use different parts in the same step."""
-    dropping = any(isinstance(each, Stack) and each.layerdrop for each in model.modules())
-    why = "skips layers (layerdrop)" if dropping else None
-    if isinstance(model, MultiTaskModel):
-        why = "has several heads"
-    elif isinstance(model, SavedInParts):
-        why = "is several models"
+    why = "is several models" if isinstance(model, SavedInParts) else changing(model)
     if why is not None:
         raise ConfigError(
             f"fsdp: every process must use the same weights in a step, and this model {why}; leave "

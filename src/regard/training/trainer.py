@@ -3,8 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,13 +14,15 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
 from regard.errors import CheckpointError, ConfigError, notices
-from regard.layers.blocks import Stack
 from regard.training import checkpoint as files
 from regard.training import loaders, precision, resume
-from regard.training.callbacks import TrainerControl, TrainerState, metric_of
+from regard.training.callbacks import TrainerControl, TrainerState, is_better, metric_of
+from regard.training.compiling import compiled_layers, compiles_layers, settings
 from regard.training.distributed import Share
 from regard.training.evaluation import Evaluator
+from regard.training.recomputing import recompute
 from regard.training.rows import RowGradients
+from regard.training.setup import takes
 from regard.training.signals import Ending, ending
 
 
@@ -69,6 +70,8 @@ class Trainer(Evaluator):
     _sampler: object = None
     _summed: float = 0.0
     _examples: int = 0
+    _step_items: Any = None
+    _told_of_nan: bool = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> TrainOutput:
         """Train from the start, or go on from a checkpoint.
@@ -89,6 +92,11 @@ class Trainer(Evaluator):
         if self.processes.rank > 0:
             # Each process has a dropout of its own; weights are the first one's.
             resume.seed_everything(args, self.processes.rank)
+        with self.asked_loss(), compiled_layers(self.model, args):
+            return self._run(resume_from_checkpoint)
+
+    def _run(self, resume_from_checkpoint: str | bool | None) -> TrainOutput:
+        """Do the steps that are left, from the first or from those of a checkpoint."""
         folder = resume.find_start(self, resume_from_checkpoint)
         loader = self.get_train_dataloader()
         self._begin(loader)
@@ -108,6 +116,7 @@ class Trainer(Evaluator):
         """Plan the steps, make optimiser and schedule, and wrap the model."""
         args = self.args
         self.state, self.control = TrainerState(), TrainerControl()
+        self._told_of_nan = False
         self.state.is_world_process_zero = self.processes.first
         self.state.is_local_process_zero = self.processes.local_rank == 0
         length = None if isinstance(loader.dataset, IterableDataset) else len(loader)
@@ -125,15 +134,13 @@ class Trainer(Evaluator):
             raise ConfigError("a stream of training data has no end to count to: give max_steps")
         self._batches_in_epoch = math.inf if length is None else length
         if args.gradient_checkpointing:
-            checkpointing(self.model, self.autocast)
+            recompute(self.model, self.autocast)
         self.replicas.split(self.model)
         self.create_optimizer_and_scheduler(self.state.max_steps)
         self.scaler = precision.scaler(self.processes.device, args)
         model = self.model
-        if args.torch_compile:
-            backend = args.torch_compile_backend or "inductor"
-            compiled = torch.compile(model, backend=backend, mode=args.torch_compile_mode)
-            model = cast("nn.Module", compiled)
+        if args.torch_compile and not compiles_layers(model):
+            model = cast("nn.Module", torch.compile(model, **settings(args)))
         self.model_wrapped = self.replicas.wrapped(model)
         # Processes add up dense gradients, and a compiler knows no others.
         alone = self.processes.world_size == 1 and not args.torch_compile
@@ -197,13 +204,19 @@ class Trainer(Evaluator):
         self._event("on_step_begin")
         group = [self.on_device(inputs) for inputs in group]
         self._examples += sum(map(loaders.batch_size, group)) * self.processes.world_size
-        items = self._all_items(group)
+        # Read before the schedule moves on: what is logged is the rate that made this step.
+        self.state.learning_rate = float(self.lr_scheduler.get_last_lr()[0])
+        self._step_items = items = self._all_items(group)
         loss = torch.zeros((), device=self.processes.device)
         for number, inputs in enumerate(group, start=1):
             with self.replicas.without_sync(self.model_wrapped, number < len(group)):
-                loss = loss + self.training_step(self.model_wrapped, inputs, items)
+                # An override may have the two arguments that there were before version 4.46.
+                counted = takes(self.training_step, self.model_wrapped, inputs, items)
+                given = (items,) if counted else ()
+                loss = loss + self.training_step(self.model_wrapped, inputs, *given)
             if number < len(group):
                 self._event("on_substep_end")
+        self.model_wrapped = self.replicas.averaged(self.model_wrapped)
         value = float(self.processes.total(loss))
         if not math.isfinite(value):
             raise FloatingPointError(self._blame("loss", value))
@@ -235,15 +248,17 @@ class Trainer(Evaluator):
             model: The model, wrapped for several processes.
             inputs: The batch, on the device.
             num_items_in_batch: For each part of the loss, how many labelled items the whole step
-                has, over all its batches and processes.
+                has, over all its batches and processes; by default those of the current step.
         """
+        items = self._step_items if num_items_in_batch is None else num_items_in_batch
         with self.autocast():
-            if num_items_in_batch is None or self.loss_takes_items():
-                loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+            if items is not None and self.loss_takes_items():
+                loss = self.compute_loss(model, inputs, num_items_in_batch=items)
             else:
-                # A mean over this batch counts as much as the batch has of the step's items.
-                share = self.count_items(inputs)[0] / (num_items_in_batch[0] or 1)
-                loss = self.compute_loss(model, inputs) * share
+                loss = self.compute_loss(model, inputs)
+                if items is not None:
+                    # A mean over this batch counts as much as the batch has of the step's items.
+                    loss = loss * (self.count_items(inputs)[0] / (items[0] or 1))
         # Processes average their gradients, and the sum is wanted.
         scaled = loss * self.processes.world_size
         if self.scaler is not None:
@@ -316,7 +331,7 @@ class Trainer(Evaluator):
             return
         logs: dict[str, float] = {
             "loss": state.loss_since_log / state.steps_since_log,
-            "learning_rate": float(self.lr_scheduler.get_last_lr()[0]),
+            "learning_rate": state.learning_rate,
         }
         if state.grad_norm is not None:
             logs["grad_norm"] = state.grad_norm
@@ -331,8 +346,13 @@ class Trainer(Evaluator):
         value = metric_of(metrics, args.metric_for_best_model)
         if isinstance(self.lr_scheduler, ReduceLROnPlateau):
             self.lr_scheduler.step(value)
-        sign = 1 if args.greater_is_better else -1
-        if state.best_metric is None or sign * (value - state.best_metric) > 0:
+        if math.isnan(value) and not self._told_of_nan:
+            self._told_of_nan = True
+            name = args.metric_for_best_model
+            notices.warning(
+                "%s is not a number at step %d; it is never best", name, state.global_step
+            )
+        if is_better(value, state.best_metric, greater=bool(args.greater_is_better)):
             state.best_metric, state.best_global_step = value, state.global_step
             self.control.should_save |= args.save_strategy == "best"
 
@@ -383,17 +403,3 @@ class Trainer(Evaluator):
             self._event("on_train_end")
         self.model.eval()
         return TrainOutput(state.global_step, loss, metrics)
-
-
-def checkpointing(model: nn.Module, context: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Let every stack of layers compute its layers again in the backward pass, in `context`.
-
-    Raises:
-        ConfigError: The model has no stack of layers of ours.
-    """
-    stacks = [module for module in model.modules() if isinstance(module, Stack)]
-    if not stacks:
-        raise ConfigError(f"gradient_checkpointing: {type(model).__name__} has no regard Stack")
-    for stack in stacks:
-        stack.checkpointing = True
-        stack.recomputing = context

@@ -70,6 +70,39 @@ def test_paths_are_never_asked_of_the_hub(name, monkeypatch, tmp_path):
         find_checkpoint(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "./my-bret",
+            "my-bret: no such folder or file; {here} has no 'my-bret'; did you mean 'my-bert'?",
+        ),
+        (
+            "{here}/my-bret",
+            "my-bret: no such folder or file; {here} has no 'my-bret'; did you mean",
+        ),
+        ("runs/checkpoint-11", "runs has no 'checkpoint-11'; did you mean 'checkpoint-10'?"),
+        ("runs/a model", "runs has no 'a model'. If a model on the Hub is meant"),
+        ("run/checkpoint-10/x", "{here} has no 'run'; did you mean 'runs'?"),
+        ("tinny.gguf", "{here} has no 'tinny.gguf'; did you mean 'tiny.gguf'?"),
+    ],
+)
+def test_what_looks_like_a_path_is_refused_with_near_names(name, says, monkeypatch, tmp_path):
+    for folder in ("my-bert", "runs/checkpoint-10"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tiny.gguf").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointNotFoundError) as caught:
+        find_checkpoint(name.format(here=tmp_path))
+    assert says.format(here=tmp_path) in str(caught.value)
+
+
+def test_a_name_on_the_hub_may_be_the_name_of_a_folder_here(monkeypatch, tmp_path):
+    (tmp_path / "google-bert").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("google-bert/bert-base-uncased", revision="main").origin == "hub"
+
+
 @pytest.mark.parametrize("name", ["bert-base-uncased", "google-bert/bert-base-uncased"])
 def test_names_of_the_hub_are_resolved_when_a_file_is_wanted(name):
     folder = find_checkpoint(name)

@@ -4,9 +4,13 @@ import shutil
 import pytest
 from huggingface_hub import constants
 
+from regard.adapters.adapter import add_adapter, merge_and_unload
+from regard.adapters.config import LoraConfig
+from regard.adapters.files import save_adapters
+from regard.errors import CheckpointError
 from regard.models.auto import FAMILIES, family
 from regard.models.bert import BertConfig, BertForSequenceClassification
-from regard.text.families import BertTokenizer
+from regard.text.families import AutoTokenizer, BertTokenizer
 
 SIZES = {"layers": 1, "width": 8, "heads": 2, "vocabulary": 6, "positions": 16}
 PARAMETERS = 8 * (6 + 16 + 2 + 2) + 4 * 72 + (8 * 32 + 32) + (32 * 8 + 8) + 32 + 72 + 27
@@ -230,3 +234,60 @@ def test_a_configuration_that_is_none(fails, tmp_path, content, message):
 
 def test_no_length_is_a_usage_error(run):
     assert run("info", "--family", "bert", "--length", 0).exit_code == 2
+
+
+@pytest.fixture
+def adapter(tiny, tmp_path):
+    """A folder with nothing but an adapter of the tiny model."""
+    model = BertForSequenceClassification.from_pretrained(tiny)
+    add_adapter(model, LoraConfig(r=2, target_modules=["query"]))
+    save_adapters(model, tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_and_its_base(run, tiny, adapter):
+    found, base = facts(run("info", adapter, "--json")), facts(run("info", tiny, "--json"))
+    size = (adapter / "adapter_model.safetensors").stat().st_size
+    assert found.pop("adapter") == {
+        "kind": "LORA",
+        "rank": 2,
+        "targets": ["query"],
+        "numbers": 2 * 8 + 8 * 2,
+        "bytes": size,
+    }
+    assert found.pop("base") == str(tiny)
+    assert found == base | {"name": str(adapter), "folder": str(adapter)}
+    shown = " ".join(run("info", adapter).stdout.split())
+    assert "LORA of rank 2 on query, 32 numbers" in shown
+    assert str(tiny) in shown.replace(" ", "")
+
+
+def test_an_adapter_whose_base_is_gone(fails, adapter):
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "./gone"
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    assert "its base model is not there: gone: no such folder" in fails("info", adapter)
+
+
+def test_an_adapter_is_not_converted_but_merged_first(run, fails, tiny, adapter, tmp_path):
+    for arguments in ((adapter, tmp_path / "new"), (adapter, "--check")):
+        message = fails("convert", *arguments)
+        assert f"{adapter} is an adapter of {tiny}; merge it first" in message
+    model = BertForSequenceClassification.from_pretrained(adapter)
+    merge_and_unload(model).save_pretrained(tmp_path / "merged")
+    assert run("convert", tmp_path / "merged", "--check").exit_code == 0
+
+
+def test_the_tokenizer_of_an_adapter_is_its_bases_unless_it_has_one(tiny, adapter):
+    assert AutoTokenizer.from_pretrained(adapter).get_vocab()["a"] == 5
+    BertTokenizer({"[UNK]": 0, "[PAD]": 1, "a": 2}).save_pretrained(adapter)
+    assert AutoTokenizer.from_pretrained(adapter).get_vocab()["a"] == 2
+    for file in adapter.glob("*token*"):
+        file.unlink()
+    (adapter / "vocab.txt").unlink(missing_ok=True)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": "./gone"})
+    )
+    with pytest.raises(CheckpointError, match="has no tokenizer of its own, and its base"):
+        AutoTokenizer.from_pretrained(adapter)

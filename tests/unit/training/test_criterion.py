@@ -1,5 +1,7 @@
 """Smoothing, class weights and focal loss against torch and the formulas of the papers."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -110,20 +112,52 @@ def test_what_cannot_be_balanced(data, message):
         balanced_weights(data, 3)
 
 
-def test_the_trainer_sets_what_the_arguments_say(tiny_config, tmp_path):
-    def trainer(**options):
+class Seen(regard.TrainerCallback):
+    """Notes what the model's loss is in training, and may fail there."""
+
+    def __init__(self, *, fails=False):
+        self.found, self.fails = None, fails
+
+    def on_step_end(self, args, state, control, model=None, **run):
+        self.found = model.criterion
+        if self.fails:
+            raise RuntimeError("out of luck")
+
+
+def test_the_trainer_sets_what_the_arguments_say_and_takes_it_off(tiny_config, tmp_path):
+    def trained(fails=False, **options):
         data = [{"input_ids": [1, 2], "label": label} for label in (0, 0, 0, 1)]
         model = regard.BertForSequenceClassification(tiny_config("bert", num_labels=2))
-        args = regard.TrainingArguments(tmp_path, use_cpu=True, report_to="none", **options)
-        return regard.Trainer(model, args, train_dataset=data)
+        usual = {"use_cpu": True, "report_to": "none", "max_steps": 1}
+        args = regard.TrainingArguments(tmp_path, **usual, **options)
+        seen = Seen(fails=fails)
+        trainer = regard.Trainer(model, args, train_dataset=data, callbacks=[seen])
+        with pytest.raises(RuntimeError) if fails else nullcontext():
+            trainer.train()
+        assert "criterion" not in vars(model)
+        return seen.found
 
-    assert trainer().model.criterion is regard.BertForSequenceClassification.criterion
+    assert trained() is regard.BertForSequenceClassification.criterion
     given = {"label_smoothing_factor": 0.1, "focal_gamma": 1.5}
-    found = trainer(class_weights="balanced", **given).model.criterion
+    found = trained(class_weights="balanced", **given)
     assert (found.smoothing, found.gamma) == (0.1, 1.5)
     torch.testing.assert_close(found.weights, torch.tensor([4 / 6, 2.0]))
-    found = trainer(class_weights=[1.0, 0.0]).model.criterion
+    found = trained(fails=True, class_weights=[1.0, 0.0])
     assert found.weights.tolist() == [1.0, 0.0]
+
+
+def test_an_evaluation_counts_as_in_training_and_leaves_a_loss_of_ones_own(tiny_config, tmp_path):
+    model = regard.BertForSequenceClassification(tiny_config("bert", num_labels=2))
+    data = [{"input_ids": [1, 2], "label": 0}, {"input_ids": [1, 2], "label": 1}]
+    model.eval().classifier.bias.data[0] = 2.0
+    own = model.criterion = CrossEntropy(gamma=2.0)
+    args = regard.TrainingArguments(
+        tmp_path, use_cpu=True, report_to="none", class_weights=[1.0, 0.0]
+    )
+    found = regard.Trainer(model, args, eval_dataset=data).evaluate()["eval_loss"]
+    assert model.criterion is own
+    logits = model(input_ids=torch.tensor([[1, 2]])).logits
+    assert found == pytest.approx(float(F.cross_entropy(logits, torch.tensor([0])).detach()))
 
 
 def test_a_model_that_is_made_anew_has_it_too(tiny_config, tmp_path):
@@ -137,7 +171,8 @@ def test_a_model_that_is_made_anew_has_it_too(tiny_config, tmp_path):
         tmp_path, use_cpu=True, report_to="none", max_steps=1, class_weights=[1.0, 3.0]
     )
     data = [{"input_ids": [1, 2], "label": 0}, {"input_ids": [1, 2], "label": 1}]
-    trainer = regard.Trainer(args=args, train_dataset=data, model_init=model_init)
+    seen = Seen()
+    trainer = regard.Trainer(args=args, train_dataset=data, model_init=model_init, callbacks=[seen])
     trainer.train()
     assert trainer.model is made[1]
-    assert made[1].criterion.weights.tolist() == [1.0, 3.0]
+    assert seen.found.weights.tolist() == [1.0, 3.0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from regard.errors import CheckpointError
@@ -103,3 +104,15 @@ def test_another_number_of_processes_is_refused(two, tmp_path):
     run = trainer(tmp_path)
     with pytest.raises(CheckpointError, match="saved by 2 processes, this run has 1"):
         run.train(resume_from_checkpoint=str(two / "whole" / "checkpoint-2"))
+
+
+def test_idle_parameters_are_looked_for_only_where_there_are_some(tmp_path):
+    program = str(Path(__file__).with_name("pair_unused.py"))
+    wanted = start(tmp_path / "one", 1, 2, program)
+    found = start(tmp_path / "two", 2, 1, program)
+    for name, looks in {"all": False, "some": True, "asked": True}.items():
+        with safe_open(found / f"{name}.safetensors", "pt") as file:
+            assert file.metadata() == {"find_unused": str(looks)}
+        tensors = load_file(wanted / f"{name}.safetensors")
+        for key, value in load_file(found / f"{name}.safetensors").items():
+            torch.testing.assert_close(value, tensors[key], rtol=0, atol=1e-6)

@@ -236,10 +236,21 @@ def test_a_part_of_a_tasks_data_is_of_the_task(tmp_path):
         run.get_eval_dataloader(examples(3))
 
 
-def test_the_report_of_a_run_is_written(tmp_path):
+def test_the_report_of_a_run_says_of_every_task_where_it_errs(tmp_path):
     run = multi_trainer(tmp_path, eval_dataset=several(seed=9), report_to="report", max_steps=1)
     run.train()
-    assert "LABEL_2" in (tmp_path / "report.md").read_text()
+    facts = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    inspected = facts["inspected"]
+    # Spans are neither classes nor numbers.
+    assert {name: len(each["worst"]) for name, each in inspected.items()} == {
+        name: min(10, len(run.eval_dataset[name])) for name in ("mood", "names", "degree")
+    }
+    assert inspected["mood"]["confusion"] is not None
+    assert inspected["degree"]["confusion"] is None
+    report = (tmp_path / "report.md").read_text("utf-8")
+    for name in ("mood", "names"):
+        assert f"of the evaluation data of {name}\n\n| label" in report
+    assert "## Worst examples" in report.split("of the evaluation data of names")[-1]
 
 
 def test_what_diverges_is_named_by_task(tmp_path):

@@ -109,35 +109,34 @@ def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, caplog):
 
 def test_only_some_examples_are_looked_at(tmp_path):
     trainer = trained(tmp_path, report_to="none")
-    found = inspect(trainer, examples=2, worst=1)
-    assert found is not None
+    found = inspect(trainer, examples=2, worst=1)[""]
     assert found.examples == 2
     assert [each["text"] for each in found.worst] == ["a bit | wrong"]
     assert found.confusion is not None
     assert found.confusion.sum() == 2
     trainer.eval_dataset = {"one": EXAMPLES[:1], "two": EXAMPLES}
-    assert inspect(trainer, examples=9, worst=9).examples == 1
+    found = inspect(trainer, examples=9, worst=9)
+    assert {name: each.examples for name, each in found.items()} == {"one": 1, "two": 3}
     trainer.eval_dataset = None
-    assert inspect(trainer, examples=9, worst=9) is None
+    assert inspect(trainer, examples=9, worst=9) == {}
 
 
 def test_one_of_two_processes_looks_at_every_example(tmp_path):
     trainer = trained(tmp_path, report_to="none")
     trainer.processes = dataclasses.replace(trainer.processes, world_size=2)
-    assert inspect(trainer, examples=9, worst=9).examples == 3
+    assert inspect(trainer, examples=9, worst=9)[""].examples == 3
 
 
 def test_tokens_are_classes_but_words_are_none(tmp_path):
     rows = [{"input_ids": [1, -2, 3], "labels": [1, 1, -100]}]
     trainer = trained(tmp_path, rows, report_to="none")
-    found = inspect(trainer, examples=1, worst=1)
-    assert found is not None
+    found = inspect(trainer, examples=1, worst=1)[""]
     assert found.confusion.tolist() == [[0, 0], [1, 1]]
     assert found.worst[0]["predicted"] == "good bad"
     wanted = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(4))) / 2
     assert found.worst[0]["loss"] == pytest.approx(wanted)
     trainer.model.config = regard.BertConfig(vocab_size=2, id2label=NAMES)
-    assert inspect(trainer, examples=1, worst=1) is None
+    assert inspect(trainer, examples=1, worst=1) == {}
 
 
 def test_the_text_of_an_example():

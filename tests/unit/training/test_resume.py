@@ -1,12 +1,16 @@
+import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
 
 from regard.errors import CheckpointError, ConfigError
+from regard.models.bert import BertForSequenceClassification
 from regard.training.callbacks import EarlyStoppingCallback
 from regard.training.checkpoint import checkpoints
 from regard.training.trainer import Trainer
@@ -300,3 +304,72 @@ def test_infinite_gradients_stop_before_the_weights_are_touched(tmp_path):
     with pytest.raises(FloatingPointError, match=r"gradients.*examples"):
         run.train()
     assert same(weights(run), before)
+
+
+def test_an_adapter_resumes_over_its_own_base_only(tmp_path):
+    for name, seed in {"one": 0, "same": 0, "other": 1}.items():
+        model(seed=seed).save_pretrained(tmp_path / name)
+
+    def over(name):
+        base = BertForSequenceClassification.from_pretrained(tmp_path / name)
+        return trainer(tmp_path / "run", model=base, lora=LORA, weight_decay=0.0, max_steps=2)
+
+    over("one").train()
+    kept = load_file(tmp_path / "run" / "checkpoint-2" / "adapter_model.safetensors")
+    # Training does not touch the base, which may have moved.
+    over("same").train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-1"))
+    found = load_file(tmp_path / "run" / "checkpoint-2" / "adapter_model.safetensors")
+    assert same(found, kept)
+    with pytest.raises(CheckpointError) as caught:
+        over("other").train(resume_from_checkpoint=True)
+    text = str(caught.value)
+    assert "checkpoint-2 is an adapter of" in text
+    assert f"{tmp_path}/same, and this run's base is {tmp_path}/other" in text
+
+
+def test_an_adapter_does_not_resume_a_run_of_the_whole_model(tmp_path):
+    trainer(tmp_path, max_steps=1).train()
+    with pytest.raises(
+        CheckpointError, match="holds no adapter, and this run trains one over Bert"
+    ):
+        trainer(tmp_path, lora=LORA, max_steps=2).train(resume_from_checkpoint=True)
+
+
+class Noisy:
+    """Examples in which words are exchanged at random, by three generators."""
+
+    rows = examples(11)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        ids = [*self.rows[index]["input_ids"]]
+        ids[1] = random.randrange(5, 40)
+        ids[2] = int(torch.randint(5, 40, ()))
+        ids[-2] = int(np.random.randint(5, 40))
+        return self.rows[index] | {"input_ids": ids}
+
+
+def test_a_dataset_with_randomness_resumes_within_a_pass_with_workers_too(tmp_path):
+    def run(name, workers=2):
+        return trainer(tmp_path / name, train_dataset=Noisy(), dataloader_num_workers=workers)
+
+    whole = run("whole")
+    whole.train()
+    alone = run("alone", workers=1)
+    alone.train()
+    assert same(weights(alone), weights(whole))  # whoever reads them
+    for step in (1, 4):  # the second batch of the first pass, and of the second
+        resumed = run(f"from {step}")
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert same(weights(resumed), weights(whole))
+
+
+def test_a_dataset_with_randomness_is_other_in_every_pass(tmp_path):
+    run = trainer(tmp_path, train_dataset=Noisy(), dataloader_num_workers=1)
+    loader, seen = run.get_train_dataloader(), []
+    for epoch in (0, 1, 0):
+        loader.collate_fn.epoch = epoch
+        seen.append([batch["input_ids"].tolist() for batch in loader])
+    assert seen[0] == seen[2] != seen[1]

@@ -1,10 +1,11 @@
 """`AutoTokenizer`, which finds the tokenizer class that a folder needs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from regard.checkpoints.files import CheckpointFolder, find_checkpoint
-from regard.errors import CheckpointError, listing
+from regard.checkpoints.files import CheckpointFolder, adapter_base, find_checkpoint
+from regard.errors import CheckpointError, CheckpointNotFoundError, listing
 from regard.text import files
 from regard.text.families.byte_level import GPT2Tokenizer, RobertaTokenizer
 from regard.text.families.llama import LlamaTokenizer
@@ -67,21 +68,37 @@ class AutoTokenizer:
 
         The class is the one that tokenizer_config.json or else config.json names, else the one of
         the ``model_type`` in config.json; a tokenizer.json of any other class is a plain
-        `Tokenizer`. ``use_fast`` is taken and means nothing: there is one kind of tokenizer.
+        `Tokenizer`. A folder with an adapter and no tokenizer has the one of the adapter's base.
+        ``use_fast`` is taken and means nothing: there is one kind of tokenizer.
 
         Raises:
             CheckpointError: The class is unknown and there is no tokenizer.json.
         """
-        folder = find_checkpoint(
-            name_or_folder,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-            gguf_file=gguf_file,
-        )
+        where: dict[str, Any] = {
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+            "token": token,
+        }
+        folder = find_checkpoint(name_or_folder, revision=revision, gguf_file=gguf_file, **where)
+        if not any(folder.find(file) for file in (files.CONFIG_FILE, files.TOKENIZER_FILE)):
+            base = adapter_base(folder)
+            folder = folder if base is None else _of_base(folder, base, where)
         settings = {name: value for name, value in overrides.items() if name != "use_fast"}
         return _class_for(folder).from_folder(folder, settings)
+
+
+def _of_base(
+    folder: CheckpointFolder, base: tuple[str, str | None], where: Mapping[str, Any]
+) -> CheckpointFolder:
+    """Return the checkpoint of an adapter's base."""
+    name, revision = base
+    try:
+        return find_checkpoint(name, revision=revision, **where)
+    except CheckpointNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"{folder.name}: the adapter has no tokenizer of its own, and its base is not there: "
+            f"{error}"
+        ) from error
 
 
 def _class_for(folder: CheckpointFolder) -> type[Tokenizer]:
