@@ -72,8 +72,9 @@ def prepare(folder: Path, small: bool) -> None:
     import transformers
 
     torch.manual_seed(0)
-    gpt2 = transformers.GPT2Config(**SMALL["gpt2"] if small else {})
-    gpt2.bos_token_id = gpt2.eos_token_id = gpt2.vocab_size - 1
+    sizes = SMALL["gpt2"] if small else {"vocab_size": 50257}
+    last = sizes["vocab_size"] - 1
+    gpt2 = transformers.GPT2Config(**sizes, bos_token_id=last, eos_token_id=last)
     sizes = SMALL["marian"] if small else MARIAN
     last = sizes["vocab_size"] - 1
     marian = transformers.MarianConfig(
