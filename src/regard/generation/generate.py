@@ -308,12 +308,9 @@ def _decoding(model: Generative, begun: Begun, record: Record | None) -> Decodin
             "an assistant_model must read what the model reads, a source or none, and have its "
             f"vocabulary; found {own[1]} words for {vocabulary}"
         )
-    guesser = Assistant(
-        assistant,
-        config.num_assistant_tokens,
-        config.assistant_confidence_threshold,
-        adapts=config.num_assistant_tokens_schedule != "constant",
-    )
+    confidence = config.assistant_confidence_threshold
+    adapts = config.num_assistant_tokens_schedule != "constant"
+    guesser = Assistant(assistant, config.num_assistant_tokens, confidence, adapts=adapts)
     if source is not None:
         guesser.remember(source, search.copies)
     return Speculation(model, cache, search, guesser, record)
