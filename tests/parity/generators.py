@@ -70,6 +70,9 @@ DECODERS = {
     "qwen3": ("Qwen3ForCausalLM", SHARED | {"head_dim": 12}),
     "bert": ("BertLMHeadModel", CAUSAL),
     "electra": ("ElectraForCausalLM", CAUSAL | {"embedding_size": 24}),
+    "roberta": ("RobertaForCausalLM", CAUSAL),
+    "xlm-roberta": ("XLMRobertaForCausalLM", CAUSAL),
+    "camembert": ("CamembertForCausalLM", CAUSAL),
     "bart-decoder": ("BartForCausalLM", SIDES),
     "mbart-decoder": ("MBartForCausalLM", SIDES),
     "marian-decoder": ("MarianForCausalLM", SIDES),
@@ -88,8 +91,11 @@ SEQ2SEQ = {
 FAMILIES = {**DECODERS, **SEQ2SEQ}
 
 
+#: They begin to count positions elsewhere.
+ROBERTAS = ("Roberta", "XLMRoberta", "Camembert")
 PREFIXES = (
     *("GPT2", "Llama", "Mistral", "Qwen2", "Qwen3", "Bert", "Electra"),
+    *ROBERTAS,
     *("Bart", "MBart", "Marian", "T5", "MT5"),
 )
 
@@ -112,10 +118,28 @@ def both(family, folder, **options):
                 parameter.mul_(0.5)
         if prefix in ("T5", "MT5") and not config.tie_word_embeddings:
             theirs.lm_head.weight.mul_(0.1)
+        if prefix in ROBERTAS:
+            theirs.lm_head.decoder.bias[3] = theirs.lm_head.bias[3] = -100.0
         if "final_logits_bias" in dict(theirs.named_buffers()):
             theirs.final_logits_bias.normal_(std=0.3)
+    if prefix in ROBERTAS:
+        number_as_in_training(theirs)
     theirs.save_pretrained(folder)
     return theirs.double(), getattr(regard, name).from_pretrained(folder).double()
+
+
+def number_as_in_training(theirs):
+    """Let a RoBERTa count its positions itself.
+
+    They begin after that of padding, and `generate` of the reference gives it 0, 1, 2, ..., so that
+    it does not write what its own forward says. Padding, which has no number, is never written.
+    """
+    prepare = theirs.prepare_inputs_for_generation
+
+    def prepare_without(*given, **kwargs):  # the reference looks for this name
+        return {**prepare(*given, **kwargs), "position_ids": None}
+
+    theirs.prepare_inputs_for_generation = prepare_without
 
 
 def close(found, expected):

@@ -62,7 +62,9 @@ def test_greedy(models, family):
 
 @pytest.mark.parametrize("family", DECODERS)
 def test_prompts_padded_on_the_left(models, family):
-    if family in ("bert", "electra") or family.endswith("-decoder"):
+    if family in ("bert", "electra", "roberta", "xlm-roberta", "camembert") or family.endswith(
+        "-decoder"
+    ):
         pytest.skip("the reference counts their positions from the padding")
     mask = torch.ones_like(prompts())
     mask[0, :3] = mask[1, :6] = mask[3, :1] = 0
@@ -88,6 +90,20 @@ def test_beams(models, family, beams):
     options = BEAMS[beams]
     found = compare(models, family, num_return_sequences=options["num_beams"], **options)
     assert found.sequences.shape[0] == len(prompts()) * options["num_beams"]
+
+
+@pytest.mark.parametrize("beams", [1, pytest.param(2, marks=slow)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forced_tokens(models, family, beams):
+    """The first after a single token, and the last."""
+    rows = prompts(length=1) if family in DECODERS else prompts()
+    found = compare(
+        models, family, rows, num_beams=beams, forced_bos_token_id=33, forced_eos_token_id=9
+    ).sequences
+    assert (found[:, 1] == 33).all()
+    longest = found[found[:, -1] != 3]  # those that came to their greatest length
+    assert len(longest)
+    assert (longest[:, -1] == 9).all()
 
 
 RULES = {

@@ -51,11 +51,13 @@ def generate(
     if not as_json and writing.can_stream(asked):
         _stream(pipeline, source, asked)
         return
-    for record in writing.records(pipeline, portions(source), return_full_text=False, **asked):
+    records = writing.records(pipeline, portions(source), return_full_text=False, **asked)
+    for number, record in enumerate(records):
         if as_json:
             emit(to_json(record) + "\n")
         else:
-            emit(writing.shown(record["text"] + record["generated_text"]) + "\n\n")
+            whole = record["text"] + record["generated_text"]
+            emit("\n" * bool(number) + writing.shown(whole) + "\n")
 
 
 def register(app: typer.Typer) -> None:

@@ -62,9 +62,15 @@ def generate_options(
     top_p: float | None = None,
     seed: int | None = None,
 ) -> dict[str, Any]:
-    """Return the options of generate that a command line asks for; `set_` counts less."""
+    """Return the options of generate that a command line asks for; `set_` counts less.
+
+    Raises:
+        ValueError: A temperature of 0.
+    """
     from regard.training.settings import named_values
 
+    if temperature == 0:
+        raise ValueError("--temperature 0 draws nothing; leave it out to take the likeliest tokens")
     drawn = temperature is not None or top_p is not None
     named: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -131,6 +137,7 @@ def read_documents(
 def _read(name: str) -> str:
     """Return the whole text of a file, or of standard input."""
     content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    name = "stdin" if name == "-" else name
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

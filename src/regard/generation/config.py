@@ -18,16 +18,20 @@ LATER = (
     *("assistant_early_exit", "assistant_ensemble_weight", "assistant_lookbehind", "cache_config"),
     *("cache_implementation", "compile_config", "constraints", "continuous_batching_config"),
     *("dola_layers", "force_words_ids", "guidance_scale", "is_assistant", "low_memory"),
-    *("max_cache_len", "num_assistant_tokens_schedule", "output_attentions"),
-    *("output_hidden_states", "prefill_chunk_size", "speculation_type", "target_lookbehind"),
-    *("token_healing", "top_h", "use_mtp", "watermarking_config"),
+    *("max_cache_len", "output_attentions", "output_hidden_states", "prefill_chunk_size"),
+    *("speculation_type", "target_lookbehind", "token_healing", "top_h", "use_mtp"),
+    "watermarking_config",
 )
 #: What a file may hold of them that changes no text.
 HARMLESS = (
     *("assistant_lookbehind", "cache_config", "cache_implementation", "compile_config"),
-    *("continuous_batching_config", "is_assistant", "num_assistant_tokens_schedule"),
-    "target_lookbehind",
+    *("continuous_batching_config", "is_assistant", "target_lookbehind"),
 )
+#: What options may say that know a few words;
+WORDS: Mapping[str, tuple[Any, ...]] = {
+    "early_stopping": (True, False, "never"),
+    "num_assistant_tokens_schedule": ("constant", "heuristic", "heuristic_transient"),
+}
 #: Bounds of numbers, both included.
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_length": (1, 1e9),
@@ -107,6 +111,9 @@ class GenerationConfig:
             tokens in prompt or source (Saxena 2023); the text stays what it is without.
         max_matching_ngram_size: How many tokens such a guess looks for.
         num_assistant_tokens: Tokens that an ``assistant_model`` guesses at once.
+        num_assistant_tokens_schedule: ``"constant"``, or ``"heuristic"``: two tokens more after
+            guesses that all were right, and one less after others. Every call starts anew, so
+            ``"heuristic_transient"`` is the same here.
         assistant_confidence_threshold: It stops after a guess of less than this probability.
         num_return_sequences: Continuations of each prompt.
         return_dict_in_generate: Return a `GenerateOutput`.
@@ -155,6 +162,7 @@ class GenerationConfig:
     prompt_lookup_num_tokens: int | None = None
     max_matching_ngram_size: int = 2
     num_assistant_tokens: int = 20
+    num_assistant_tokens_schedule: str = "constant"
     assistant_confidence_threshold: float = 0.4
     num_return_sequences: int = 1
     return_dict_in_generate: bool = False
@@ -244,10 +252,10 @@ class GenerationConfig:
             value = vars(self)[name]
             if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")
-        if self.early_stopping not in (True, False, "never"):
-            raise ConfigError(
-                f'early_stopping is {self.early_stopping!r}; it must be true, false or "never"'
-            )
+        for name, words in WORDS.items():
+            if vars(self)[name] not in words:
+                known = ", ".join(map(repr, words))
+                raise ConfigError(f"{name} is {vars(self)[name]!r}; it must be one of {known}")
         if self.num_beams % self.num_beam_groups:
             raise ConfigError(
                 f"num_beam_groups ({self.num_beam_groups}) must divide num_beams ({self.num_beams})"

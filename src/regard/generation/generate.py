@@ -309,7 +309,8 @@ def _decoding(model: Generative, begun: Begun, record: Record | None) -> Decodin
             f"vocabulary; found {own[1]} words for {vocabulary}"
         )
     confidence = config.assistant_confidence_threshold
-    guesser = Assistant(assistant, config.num_assistant_tokens, confidence)
+    adapts = config.num_assistant_tokens_schedule != "constant"
+    guesser = Assistant(assistant, config.num_assistant_tokens, confidence, adapts=adapts)
     if source is not None:
         guesser.remember(source, search.copies)
     return Speculation(model, cache, search, guesser, record)

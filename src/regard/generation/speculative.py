@@ -82,12 +82,18 @@ class Assistant:
         model: The smaller model, of the same vocabulary.
         count: How many tokens are guessed.
         confidence: Guessing ends after a token of less than this probability.
+        adapts: Whether two tokens more are guessed after guesses that all were right, and one less
+            after others.
     """
 
-    def __init__(self, model: Generative, count: int, confidence: float) -> None:
+    def __init__(
+        self, model: Generative, count: int, confidence: float, *, adapts: bool = False
+    ) -> None:
         self.model, self.cache = model, model.new_cache()
-        self.count, self.confidence = count, confidence
+        self.count, self.confidence, self.adapts = count, confidence, adapts
         self._rows: list[Row] = []  # those of the slots
+        self._told: list[Guess] = []  # what was guessed of them, and
+        self._before: list[int] = []  # how many of their guesses had been right
         self._mark: Mark | None = None
 
     def remember(self, source: TokenBatch, copies: int) -> None:
@@ -98,6 +104,7 @@ class Assistant:
     def guess(self, rows: Sequence[Row], most: int) -> list[Guess]:
         """Return what may come next in each text."""
         self._go_back()
+        self._adapt()
         self._take_places(rows)
         context, hard = self.model.context()
         room = context - max(len(row.ids) for row in rows) if hard else most
@@ -107,7 +114,17 @@ class Assistant:
         guesses = self._write([replace(row, ids=[*row.ids]) for row in rows], min(bounds))
         for slot, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
             self.cache.note(slot, row.ids + guess.tokens)
+        self._told, self._before = guesses, [row.accepted for row in rows]
         return guesses
+
+    def _adapt(self) -> None:
+        """Guess more, or less, by what came true of the last guesses."""
+        if not (self.adapts and any(guess.tokens for guess in self._told)):
+            return
+        told = zip(self._rows, self._told, self._before, strict=True)
+        right = all(row.accepted - before == len(guess.tokens) for row, guess, before in told)
+        self.count = self.count + 2 if right else max(self.count - 1, 1)
+        self._told = []
 
     def _write(self, rows: Sequence[Row], count: int) -> list[Guess]:
         """Let the model go on with copies of the rows."""

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Self
 import torch
 
 from regard.checkpoints.files import source_options
+from regard.config import Config
 from regard.generation.config import LATER, GenerationConfig
 from regard.generation.generate import Request, make_ready
 from regard.generation.pieces import TextPieces
 from regard.generation.rows import Row
 from regard.generation.stream import TextStream
-from regard.models.auto import AutoModel, AutoModelForCausalLM
+from regard.models.auto import AutoConfig, AutoModel, AutoModelForCausalLM, family
+from regard.models.decoder import CausalEncoder
 from regard.models.generative import Generative
 from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
@@ -82,6 +84,7 @@ class GenerationPipeline:
         if name is None:
             raise ValueError(f"name a model for {cls.task}: there is no embedded one for it")
         own = {key: options.pop(key) for key in [*options] if key in cls.own_options()}
+        check_kind(name, cls.choose_model(name, options), options)
         tokenizer = AutoTokenizer.from_pretrained(name, **source_options(options))
         model = cls.choose_model(name, options).from_pretrained(name, **options)
         if not isinstance(model, Generative):
@@ -133,6 +136,26 @@ class GenerationPipeline:
             raise ValueError(
                 f"text {number} has {len(ids)} tokens and the model reads at most {context}; {fix}"
             )
+
+
+def check_kind(name: str | Path, auto: type[AutoModel], options: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for a checkpoint of a family that does not write, before it is loaded."""
+    config: Config = options.get("config") or AutoConfig.from_pretrained(
+        name, **source_options(options)
+    )
+    kind = family(config.model_type).heads.get(auto.head or "")
+    told = options.get("is_decoder") or vars(config).get("is_decoder")
+    if kind is not None and (told or not issubclass(kind, CausalEncoder)):
+        return
+    if auto is AutoModelForCausalLM:
+        raise TypeError(
+            f"{name} ({config.model_type}) continues no text; name a model that does, such as "
+            f"{SMOLLM2}"
+        )
+    raise TypeError(
+        f"{name} ({config.model_type}) turns no text into another; name an encoder-decoder that "
+        "does, such as Helsinki-NLP/opus-mt-en-de"
+    )
 
 
 def shaped(given: Any, results: Iterator[Any]) -> Any:

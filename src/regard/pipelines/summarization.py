@@ -23,6 +23,10 @@ REQUEST = "Summarize the following text in a few sentences.\n\n{}"
 WINDOW = 1024
 #: Tokens of an answer at most; a summary that is longer is none.
 LONGEST = 256
+#: What a decoder's tokens cost that the text or the summary has. A small one that takes the
+#: likeliest tokens else says one sentence over and over. A bound on runs of tokens
+#: (`no_repeat_ngram_size`) would count those of the text, and leave it without a word to say.
+REPETITION = 1.15
 
 
 class SummarizationPipeline(GenerationPipeline):
@@ -70,8 +74,9 @@ class SummarizationPipeline(GenerationPipeline):
             documents: One text, a list, or a stream of texts.
             window: Tokens of a text that the model reads at once; by default what an
                 encoder-decoder can, and 1,024 for a decoder.
-            options: As for ``model.generate``. Without a length a decoder writes 256 tokens at
-                most, an encoder-decoder until its end token.
+            options: As for ``model.generate``. A decoder writes 256 tokens at most and repeats
+                little (`repetition_penalty`) unless told otherwise; an encoder-decoder goes on
+                until its end token.
 
         Raises:
             ValueError: A text has no words, or a window no room for any.
@@ -87,8 +92,10 @@ class SummarizationPipeline(GenerationPipeline):
     def _settings(self, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         prefix, usual = task_settings(self.model, self.task)
         given = {**usual, **self.options, **options}
-        if not self.model.reads_source and not {"max_new_tokens", "max_length"} & given.keys():
-            given["max_new_tokens"] = LONGEST
+        if not self.model.reads_source:
+            given = {"repetition_penalty": REPETITION, **given}
+            if not {"max_new_tokens", "max_length"} & given.keys():
+                given["max_new_tokens"] = LONGEST
         return prefix, given
 
     def _window(self, asked: int | None, prefix: str, settings: Mapping[str, Any]) -> int:

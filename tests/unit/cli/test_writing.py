@@ -59,6 +59,7 @@ def test_generate_from_a_file_and_with_options(run, folder, lines_file, lines, f
     assert beams.exit_code == 0
     assert beams.stdout.startswith("a")
     assert "no option 'top_b'" in fails("generate", "a", "-m", folder, "--set", "top_b=1")
+    assert "leave it out" in fails("generate", "a", "-m", folder, "--temperature", 0)
 
 
 def test_generate_up_to_a_string(run, folder, pipe):

@@ -166,6 +166,8 @@ def test_what_a_request_cannot_ask_for(gpt2):
         {"num_beams": 2},
         {"num_return_sequences": 2, "do_sample": True},
         {"prompt_lookup_num_tokens": 3},
+        {"assistant_model": gpt2},
+        {"penalty_alpha": 0.6},
         {"use_cache": False},
         {"past_key_values": gpt2.new_cache()},
     ):

@@ -88,6 +88,40 @@ def test_fewer_forwards(make, monkeypatch):
     assert (found.guessed_tokens.tolist(), found.accepted_tokens.tolist()) == ([12], [12])
 
 
+SCHEDULES = {
+    "constant": [3, 3, 3, 3, 3, 3],
+    "heuristic": [3, 5, 7, 5],  # the last is cut where the text may be no longer
+    "heuristic_transient": [3, 5, 7, 5],
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_how_many_are_guessed(make, monkeypatch, schedule):
+    """Two more after guesses that all were right, one less after others, as in the reference."""
+    model, other = make("gpt2"), nearly(make("gpt2"), 1.0)
+    read, counts = type(model).read, []
+
+    def counting(self, batch, cache):
+        if self is model:
+            counts.append(batch.layout.tokens - 1)
+        return read(self, batch, cache)
+
+    monkeypatch.setattr(type(model), "read", counting)
+    options = {
+        "num_assistant_tokens": 3,
+        "num_assistant_tokens_schedule": schedule,
+        "assistant_confidence_threshold": 0.0,
+        "max_new_tokens": 25,
+        "eos_token_id": [],
+    }
+    right = model.generate([TEXTS[0]], assistant_model=nearly(model, 0.0), **options)
+    assert counts[1:] == SCHEDULES[schedule]
+    counts.clear()
+    assert torch.equal(model.generate([TEXTS[0]], assistant_model=other, **options), right)
+    less = [3, 2, 1, 1, 1] if schedule != "constant" else [3, 3, 3, 3, 3]
+    assert counts[1:6] == less, "a text of this model is guessed by another"
+
+
 def test_lookup():
     row = Row(0, [1, 5, 6, 7, 9, 5, 6, 8, 3, 5, 6], 4, 40, Plan(), source=[8, 3, 5, 6, 2, 99, 4])
     assert Lookup(3, 2, 50).guess([row], 9)[0].tokens == [8, 3, 5]  # the latest

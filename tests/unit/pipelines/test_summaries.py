@@ -116,6 +116,15 @@ def test_a_long_text_is_summarized_until_it_is_one_summary():
     assert found["summary_text"].split() == text.split()
 
 
+def test_a_decoder_repeats_little_unless_it_is_told_to():
+    pipe = regard.pipeline("summarization", *writers.decoder())
+    text, asked = "The fox is gone.", {"max_new_tokens": 12}
+    assert pipe(text, **asked) == pipe(text, repetition_penalty=1.15, **asked)
+    assert pipe(text, **asked) != pipe(text, repetition_penalty=1.0, **asked)
+    other = regard.pipeline("summarization", *writers.decoder(), repetition_penalty=1.0)
+    assert other(text, **asked) == pipe(text, repetition_penalty=1.0, **asked)
+
+
 def test_summaries_by_both_kinds_of_models():
     for make in (writers.decoder, writers.seq2seq):
         pipe = regard.pipeline("summarization", *make())

@@ -283,8 +283,27 @@ def test_a_folder_is_loaded_with_the_options_of_both(tmp_path):
     )
     assert pipe.model.dtype == torch.float64
     assert pipe("Zwei") == TextGenerationPipeline(model, tokenizer)("Zwei", max_new_tokens=3)
-    with pytest.raises(regard.ConfigError, match="Seq2SeqLM"):
+    with pytest.raises(
+        TypeError, match=r"\(gpt2\) turns no text into another; name an encoder-dec"
+    ):
         regard.pipeline("translation", tmp_path)
+
+
+def test_an_encoder_writes_nothing_unless_it_says_that_it_is_a_decoder(tmp_path):
+    _, tokenizer = writers.decoder()
+    config = regard.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+    )
+    tokenizer.save_pretrained(tmp_path)
+    regard.BertForMaskedLM(config).save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match=r"\(bert\) continues no text; name a model that does"):
+        regard.pipeline("text-generation", tmp_path)
+    pipe = regard.pipeline("text-generation", tmp_path, is_decoder=True)
+    assert type(pipe.model) is regard.BertLMHeadModel
 
 
 def test_without_the_package_the_command_is_named(monkeypatch, tmp_path):
