@@ -86,7 +86,7 @@ def _find(
     from regard.checkpoints.files import find_checkpoint, read_json_object
     from regard.config import CONFIG_FILE
     from regard.models import auto
-    from regard.pipelines.pipeline import Pipeline
+    from regard.pipelines.pipeline import MINILM
 
     if family is not None:
         config = auto.family(family).config()
@@ -95,7 +95,7 @@ def _find(
         config = auto.read_config(read_json_object(Path(model)), model)
         folder = str(Path(model).parent.absolute())
         return {"name": model, "origin": "file", "folder": folder}, config, {}
-    folder = find_checkpoint(model or Pipeline.default_model, revision=revision)
+    folder = find_checkpoint(model or MINILM, revision=revision)
     path = folder.path(CONFIG_FILE)
     where = {"name": folder.name, "origin": folder.origin, "folder": str(path.parent.absolute())}
     config = auto.AutoConfig.from_pretrained(folder.name, revision=revision)

@@ -133,10 +133,3 @@ class GenerationPipeline:
             raise ValueError(
                 f"text {number} has {len(ids)} tokens and the model reads at most {context}; {fix}"
             )
-
-
-def shaped(given: Any, results: Iterator[Any]) -> Any:
-    """Return `results` in the shape of what was `given`: one, a list, or an iterator."""
-    if isinstance(given, str):
-        return next(results)
-    return [*results] if isinstance(given, Sequence) else results

@@ -108,9 +108,7 @@ def test_training_gives_the_same_weights(
         torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5, msg=name)
 
 
-def test_a_callback_may_write_into_any_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_callback_may_write_into_any_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a callback adds to rows without words is gone in the next step."""
     kind = regard.BertForSequenceClassification
     dense, _ = _train(tmp_path / "dense", kind, _Watch(disturb=True))
@@ -127,9 +125,14 @@ def test_embeddings_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(rows, "_SMALL", 1)
     words = nn.Embedding(8, 4)
     gradients = RowGradients(words)
-    with pytest.raises(RuntimeError, match="stop"), gradients.coming():
-        assert words.sparse
-        raise RuntimeError("stop")
+
+    def fail() -> None:
+        with gradients.coming():
+            assert words.sparse
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert not words.sparse
     words(torch.tensor([1, 1])).sum().backward()
     assert words.weight.grad is not None
@@ -137,9 +140,7 @@ def test_embeddings_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("why", ["frozen", "hooked", "small"])
-def test_embeddings_that_gain_nothing_stay_dense(
-    monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+def test_embeddings_that_gain_nothing_stay_dense(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """A frozen one, one whose hook expects a dense gradient, a small one."""
     monkeypatch.setattr(rows, "_SMALL", 33 if why == "small" else 1)
     words = nn.Embedding(8, 4)
