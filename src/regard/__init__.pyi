@@ -295,6 +295,13 @@ from regard.models.xlm_roberta import (
 from regard.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from regard.models.xlm_roberta import XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel
 from regard.pipelines.chat import ChatPipeline as ChatPipeline
+from regard.pipelines.job import Failure as Failure
+from regard.pipelines.text_classification import (
+    TextClassificationPipeline as TextClassificationPipeline,
+)
+from regard.pipelines.token_classification import (
+    TokenClassificationPipeline as TokenClassificationPipeline,
+)
 from regard.pipelines.chat import Conversation as Conversation
 from regard.pipelines.extractive import (
     ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,

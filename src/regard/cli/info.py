@@ -92,7 +92,7 @@ def _find(
     from regard.config import CONFIG_FILE
     from regard.models import auto
     from regard.models.origin import find_origin
-    from regard.pipelines.pipeline import Pipeline
+    from regard.pipelines.pipeline import MINILM
 
     if family is not None:
         config = auto.family(family).config()
@@ -101,7 +101,7 @@ def _find(
         config = auto.read_config(read_json_object(Path(model)), model)
         folder = str(Path(model).parent.absolute())
         return {"name": model, "origin": "file", "folder": folder}, config, {}
-    folder = find_checkpoint(model or Pipeline.default_model, revision=revision)
+    folder = find_checkpoint(model or MINILM, revision=revision)
     origin = find_origin(folder.name, {"revision": revision})
     described = folder if origin.described == folder.name else origin.weights
     base = adapter_base(folder)

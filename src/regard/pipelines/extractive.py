@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from regard.pipelines.pipeline import answer, as_texts
+from regard.pipelines.job import shaped
 from regard.pipelines.sentence_encoder import SentenceEncoder
 from regard.text.sentences import split_sentences
 
@@ -47,8 +47,9 @@ class ExtractiveSummarizationPipeline(SentenceEncoder):
             raise ValueError(
                 f"sentences={sentences} must be at least 1, and redundancy={redundancy} 0 to 1"
             )
-        found = self._summaries(as_texts(documents), sentences, redundancy)
-        return [next(found)] if isinstance(documents, str) else answer(documents, found)
+        texts = [documents] if isinstance(documents, str) else documents
+        found = self._summaries(texts, sentences, redundancy)
+        return [next(found)] if isinstance(documents, str) else shaped(documents, found)
 
     def _summaries(
         self, documents: Iterable[str], count: int, redundancy: float

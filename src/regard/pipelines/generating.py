@@ -156,10 +156,3 @@ def check_kind(name: str | Path, auto: type[AutoModel], options: Mapping[str, An
         f"{name} ({config.model_type}) turns no text into another; name an encoder-decoder that "
         "does, such as Helsinki-NLP/opus-mt-en-de"
     )
-
-
-def shaped(given: Any, results: Iterator[Any]) -> Any:
-    """Return `results` in the shape of what was `given`: one, a list, or an iterator."""
-    if isinstance(given, str):
-        return next(results)
-    return [*results] if isinstance(given, Sequence) else results

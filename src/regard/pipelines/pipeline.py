@@ -1,61 +1,90 @@
-"""`Pipeline`: what all tasks share. Texts in any form, batches by tokens, results in order."""
+"""`Pipeline`: what tasks over encoders share: any form of input, batches by tokens, in order."""
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import Tensor
 
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint, source_options
 from regard.data.sampling import token_batches
+from regard.errors import ConfigError
 from regard.layers.embeddings import LearnedPositions
-from regard.models.auto import family_of
-from regard.models.encoder import EncoderModel
+from regard.models.auto import AutoModel, family_of
+from regard.models.encoder import TextBase, TextModel
+from regard.models.heads import EncoderHead
+from regard.pipelines.job import Failure, Job, is_one, shaped
+from regard.pipelines.reading import Reader, Window
 from regard.text.families import AutoTokenizer
+from regard.text.options import UNLIMITED
 from regard.text.tokenizer import Tokenizer
 
+#: What does a task for which no model is named.
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 #: Tokens in one forward: enough to fill a matrix product, and small enough for its results to stay
 #: in the caches and below what malloc returns to the system (docs/performance.md).
 BATCH_TOKENS = 1536
-#: Texts that are tokenized and sorted together when a stream comes in.
+#: Inputs that are tokenized and sorted together when a stream comes in.
 CHUNK = 1024
+#: The same of a list, which is there as a whole.
+CHUNK_OF_LIST = 16 * CHUNK
 #: Batches from which on a progress bar is shown on a terminal.
 LONG = 16
+
+OnError = Literal["raise", "return"]
 
 
 class Pipeline:
     """A model and its tokenizer, ready for a task.
 
-    A string gives one result, a list a list, and any other iterable (a generator, an open file) an
-    iterator that reads on as results are taken.
+    One input gives one result, a list (or a column of a table) a list, and any other iterable (a
+    generator, an open file) an iterator that reads on as results are taken.
+
+    A text that is longer than a window is read in several, which overlap; what they say is put
+    together, so that nothing is cut off.
 
     Args:
-        model: An encoder, in evaluation mode.
+        model: An encoder, or a model with a head, in evaluation mode.
         tokenizer: The model's tokenizer.
         batch_tokens: Tokens in one forward.
-        max_length: Longest sequence in tokens; longer texts are cut, and the tokenizer says so.
-            The default is what both tokenizer and model can take.
+        batch_size: Windows in one forward at most.
+        max_length: Tokens of a window, special ones included. The default is what both tokenizer
+            and model can take.
+        stride: Tokens that neighbouring windows share; by default a quarter of a window.
+        on_error: What an input does that cannot be answered: ``"raise"`` an error, or
+            ``"return"`` a `Failure` in its place while the others are answered.
     """
 
     task: ClassVar[str]
-    default_model: ClassVar[str] = "sentence-transformers/all-MiniLM-L6-v2"
+    default_model: ClassVar[str | None] = MINILM
+    #: What a model must be.
+    takes: ClassVar[type[TextModel]] = TextModel
+    #: What loads the model; None is the family's base.
+    auto: ClassVar[type[AutoModel] | None] = None
 
     def __init__(
         self,
-        model: EncoderModel,
+        model: TextModel,
         tokenizer: Tokenizer,
         *,
         batch_tokens: int = BATCH_TOKENS,
+        batch_size: int | None = None,
         max_length: int | None = None,
+        stride: int | None = None,
+        on_error: OnError = "raise",
     ) -> None:
+        if on_error not in ("raise", "return"):
+            raise ValueError(f"on_error={on_error!r}; wanted 'raise' or 'return'")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self.batch_tokens = batch_tokens
+        self.batch_tokens, self.batch_size = batch_tokens, batch_size
         self.max_length = max_length or longest_input(model, tokenizer)
+        self.stride, self.on_error = stride, on_error
 
     @classmethod
     def from_pretrained(
@@ -68,92 +97,144 @@ class Pipeline:
         """Load model and tokenizer.
 
         Args:
-            name: A folder or model name; the default is embedded and needs no network.
+            name: A folder or model name; where there is a default, it is embedded and needs no
+                network.
             device: Such as ``"cuda"``; -1 is the processor, 0 the first GPU.
-            options: As in `PreTrainedModel.from_pretrained`.
+            options: The constructor's, and those of `PreTrainedModel.from_pretrained`.
+
+        Raises:
+            ValueError: No model is named, and there is no default for the task.
+            TypeError: The model cannot do the task.
         """
         name = name or cls.default_model
+        if name is None:
+            raise ValueError(f"name a model for {cls.task}: there is no embedded one for it")
+        own = {key: options.pop(key) for key in [*options] if key in cls.own_options()}
         source = source_options(options)
         tokenizer = AutoTokenizer.from_pretrained(name, **source)
+        model = cls.load_model(name, source, options)
+        if not isinstance(model, cls.takes):
+            raise TypeError(f"{name} is a {type(model).__name__}, which cannot do {cls.task}")
+        if device is not None:
+            model.to("cpu" if device == -1 else device)
+        return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)) | own)
+
+    @classmethod
+    def load_model(
+        cls, name: str | Path, source: Mapping[str, Any], options: dict[str, Any]
+    ) -> Any:
+        """Return the model of a checkpoint that the task needs."""
+        if cls.auto is not None:
+            return cls.auto.from_pretrained(name, **options)
         base = family_of(name, **source).base
         if "add_pooling_layer" in base.constructor_options():
             options = {"add_pooling_layer": False} | options
-        model = base.from_pretrained(name, **options)
-        if not isinstance(model, EncoderModel):
-            raise TypeError(f"{name} is a {type(model).__name__}, which is no text encoder")
-        if device is not None:
-            model.to("cpu" if device == -1 else device)
-        return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)))
+        return base.from_pretrained(name, **options)
+
+    @classmethod
+    def own_options(cls) -> frozenset[str]:
+        """Return the options of `from_pretrained` that are the constructor's."""
+        return frozenset({"batch_tokens", "batch_size", "max_length", "stride", "on_error"})
 
     @classmethod
     def read_settings(cls, folder: CheckpointFolder) -> dict[str, Any]:
         """Return the constructor's arguments that a checkpoint's own files set."""
         return {}
 
-    def run(
-        self, texts: Iterable[str], forward: Callable[[TokenBatch], Sequence[Any]]
-    ) -> Iterator[Any]:
-        """Yield one result per text, in order.
+    def reader(self, max_length: int | None = None, stride: int | None = None) -> Reader:
+        """Return what cuts texts into windows; arguments replace the pipeline's own."""
+        length = self.max_length if max_length is None else min(max_length, self.max_length)
+        return Reader(self.tokenizer, length, self.stride if stride is None else stride)
 
-        `forward` gets packed batches and returns one result per sequence, in their order.
-        """
-        for chunk in _chunks(texts, CHUNK):
-            yield from self._run_chunk(chunk, forward)
+    def answer(self, given: Any, job: Job[Any]) -> Any:
+        """Return the results of `job` in the shape of what was `given`; see `shaped`."""
+        return shaped(given, self.run([given] if is_one(given) else given, job))
 
-    def _run_chunk(
-        self, texts: list[str], forward: Callable[[TokenBatch], Sequence[Any]]
-    ) -> list[Any]:
-        encodings = self.tokenizer.encode_batch(texts, max_length=self.max_length, offsets=False)
-        batches = [*token_batches([len(each) for each in encodings], self.batch_tokens)]
-        results: list[Any] = [None] * len(texts)
+    def run(self, items: Iterable[Any], job: Job[Any]) -> Iterator[Any]:
+        """Yield the result of each input, in order."""
+        size = CHUNK_OF_LIST if isinstance(items, Sized) else CHUNK
+        stream, done = iter(items), 0
+        while chunk := [*itertools.islice(stream, size)]:
+            yield from self._run_chunk(chunk, job, done)
+            done += len(chunk)
+
+    def _run_chunk(self, items: Sequence[Any], job: Job[Any], done: int) -> list[Any]:
+        results: list[Any] = [None] * len(items)
+        given: dict[int, Any] = {}
+        for number, item in enumerate(items):
+            try:
+                given[number] = job.check(item)
+            except (TypeError, ValueError) as error:
+                results[number] = self._failed(done + number, error)
+        cuts = job.cut([*given.values()])
+        windows = [window for cut in cuts for window in cut.windows]
+        found = iter(self._forward(windows, job))
+        for (number, item), cut in zip(given.items(), cuts, strict=True):
+            results[number] = job.answer(item, cut, [*itertools.islice(found, len(cut.windows))])
+        return results
+
+    def _failed(self, number: int, error: Exception) -> Failure:
+        if self.on_error == "raise":
+            raise type(error)(f"input {number}: {error}") from error
+        return Failure(number, str(error))
+
+    def _forward(self, windows: Sequence[Window], job: Job[Any]) -> list[Any]:
+        """Return what the model says of each window."""
+        found: list[Any] = [None] * len(windows)
+        lengths = [len(window.ids) for window in windows]
+        batches = [*token_batches(lengths, self.batch_tokens)]
+        if self.batch_size is not None:
+            batches = [part for batch in batches for part in _parts(batch, self.batch_size)]
         for batch in _progress(batches, self.task):
             packed = TokenBatch.from_sequences(
-                [encodings[i].ids for i in batch],
-                [encodings[i].type_ids for i in batch],
+                [windows[i].ids for i in batch],
+                [windows[i].segments for i in batch],
                 device=self.model.device,
             )
             with torch.inference_mode():
-                answers = forward(packed)
-            for index, result in zip(batch, answers, strict=True):
-                results[index] = result
-        return results
+                said = job.forward(packed)
+            for index, result in zip(batch, said, strict=True):
+                found[index] = result
+        return found
 
 
-def answer(given: str | Iterable[str], results: Iterator[Any]) -> Any:
-    """Return `results` in the shape of what was `given`: one, a list, or an iterator."""
-    if isinstance(given, str):
-        return next(results)
-    return [*results] if isinstance(given, Sequence) else results
+def head_of(model: TextModel, kind: type[EncoderHead], task: str) -> EncoderHead:
+    """Return a model as the head that a task needs.
+
+    Raises:
+        TypeError: It is another.
+    """
+    if isinstance(model, kind):
+        return model
+    raise TypeError(f"{type(model).__name__} cannot do {task}: wanted a {kind.__name__} head")
 
 
-def as_texts(given: str | Iterable[str]) -> Iterable[str]:
-    """Return one text or many as many."""
-    return [given] if isinstance(given, str) else given
+def longest_input(model: TextModel, tokenizer: Tokenizer) -> int:
+    """Return how many tokens both the model and its tokenizer take.
+
+    Raises:
+        ConfigError: Neither says.
+    """
+    base = model.base_model if isinstance(model, EncoderHead) else model
+    found = [tokenizer.model_max_length]
+    if isinstance(base, TextBase):
+        positions = getattr(base.embeddings, "positions", None)
+        if isinstance(positions, LearnedPositions):
+            found.append(positions.usable)
+    known: Any = vars(model.config).get("max_position_embeddings")
+    if isinstance(known, int):
+        found.append(known)
+    longest = min(found)
+    if longest > UNLIMITED:
+        raise ConfigError(
+            "neither model nor tokenizer says how long a text may be: give max_length"
+        )
+    return longest
 
 
-def longest_input(model: EncoderModel, tokenizer: Tokenizer) -> int:
-    """Return how many tokens both the model and its tokenizer take."""
-    positions = model.embeddings.positions
-    if isinstance(positions, LearnedPositions):
-        return min(positions.usable, tokenizer.model_max_length)
-    return tokenizer.model_max_length
-
-
-def as_numpy(tensor: Tensor) -> Any:
-    """Return a NumPy array, sharing memory where it can; bfloat16 becomes float32."""
-    cpu = tensor.cpu()
-    return (cpu.float() if cpu.dtype == torch.bfloat16 else cpu).numpy()
-
-
-def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    # What is all there is sorted as a whole; only a stream is taken in pieces.
-    if isinstance(texts, Sequence):
-        if texts:
-            yield [*texts]
-        return
-    stream = iter(texts)
-    while chunk := [*itertools.islice(stream, size)]:
-        yield chunk
+def _parts(batch: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(batch), size):
+        yield batch[start : start + size]
 
 
 def _progress(batches: list[list[int]], title: str) -> Iterator[list[int]]:

@@ -1,15 +1,19 @@
 """One vector per text."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder
-from regard.models.encoder import EncoderModel
-from regard.pipelines.pipeline import Pipeline, as_numpy, as_texts
+from regard.models.encoder import EncoderModel, TextBase, TextModel
+from regard.pipelines.job import Failure, TextJob, as_numpy
+from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.pooling import SentencePooling
+from regard.pipelines.reading import Cut
 from regard.text.tokenizer import Tokenizer
 
 
@@ -24,10 +28,11 @@ class SentenceEncoder(Pipeline):
     """
 
     task: ClassVar[str] = "sentence-embedding"
+    takes = EncoderModel
 
     def __init__(
         self,
-        model: EncoderModel,
+        model: TextModel,
         tokenizer: Tokenizer,
         pooling: SentencePooling | None = None,
         **options: Any,
@@ -43,10 +48,17 @@ class SentenceEncoder(Pipeline):
         return {"pooling": SentencePooling.read(folder)}
 
     def encode(self, texts: str | Iterable[str]) -> Any:
-        """Return an array (texts, width), or (width,) for a single text."""
-        vectors = [*self.stream(as_texts(texts))]
+        """Return an array (texts, width), or (width,) for a single text.
+
+        Raises:
+            TypeError: A text is none, whatever ``on_error`` is: an array has no place for it.
+        """
         if isinstance(texts, str):
-            return vectors[0]
+            return next(self.stream([texts]))
+        vectors = [*self.stream(texts)]
+        failed = next((each for each in vectors if isinstance(each, Failure)), None)
+        if failed is not None:
+            raise TypeError(f"input {failed.index}: {failed.error}")
         width = self.model.get_input_embeddings().embedding_dim * len(self.pooling.modes)
         return np.stack(vectors) if vectors else np.empty((0, width), np.float32)
 
@@ -54,10 +66,39 @@ class SentenceEncoder(Pipeline):
 
     def stream(self, texts: Iterable[str]) -> Iterator[Any]:
         """Yield one array (width,) per text, reading on as they are taken."""
-        return self.run(texts, self._forward)
+        return self.run(texts, self.job())
 
-    def _forward(self, batch: TokenBatch) -> Any:
-        return as_numpy(self.pooling(self.model.encode(batch), batch.layout))
+    def job(self) -> "Embedding":
+        """Return what makes vectors of texts."""
+        reader = self.reader(stride=self.stride or 0)
+        return Embedding(reader, model=cast("TextBase", self.model), pooling=self.pooling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(TextJob):
+    """One vector per text: that of its window, or the mean of those of several.
+
+    Windows count by their tokens, so where token vectors are averaged it is their mean over the
+    whole text.
+    """
+
+    model: TextBase
+    pooling: SentencePooling
+
+    def forward(self, batch: TokenBatch) -> Sequence[Any]:
+        """Return the vector of each window, of any length."""
+        pool = dataclasses.replace(self.pooling, normalize=False)
+        return as_numpy(pool(self.model.encode(batch), batch.layout))
+
+    def answer(self, given: str, cut: Cut, found: Sequence[Any]) -> Any:
+        """Return the vector of the text."""
+        vector = found[0]
+        if len(found) > 1:
+            sizes = [len(window.ids) for window in cut.windows]
+            vector = np.average(found, 0, sizes).astype(vector.dtype)
+        if not self.pooling.normalize:
+            return vector
+        return vector / max(float(np.sqrt(vector @ vector)), 1e-12)
 
 
 def cosine(left: Any, right: Any) -> Any:

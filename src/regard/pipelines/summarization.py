@@ -12,7 +12,8 @@ from regard.models.auto import AutoModel, AutoModelForSeq2SeqLM, family_of
 from regard.models.encoder import EncoderModel
 from regard.models.generative import Generative
 from regard.pipelines.extractive import ExtractiveSummarizationPipeline
-from regard.pipelines.generating import SMOLLM2, GenerationPipeline, shaped
+from regard.pipelines.generating import SMOLLM2, GenerationPipeline
+from regard.pipelines.job import shaped
 from regard.pipelines.languages import task_settings
 from regard.pipelines.windows import windows
 from regard.text.tokenizer import Tokenizer

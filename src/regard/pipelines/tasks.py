@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from regard.errors import nearest
-from regard.models.encoder import EncoderModel
+from regard.models.encoder import TextModel
 from regard.models.generative import Generative
 from regard.pipelines.chat import ChatPipeline
 from regard.pipelines.extractive import ExtractiveSummarizationPipeline
@@ -15,7 +15,9 @@ from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
 from regard.pipelines.summarization import SummarizationPipeline, choose_summarizer
 from regard.pipelines.text2text import Text2TextGenerationPipeline, TranslationPipeline
+from regard.pipelines.text_classification import TextClassificationPipeline
 from regard.pipelines.text_generation import TextGenerationPipeline
+from regard.pipelines.token_classification import TokenClassificationPipeline
 from regard.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 from regard.text.tokenizer import Tokenizer
 
@@ -25,14 +27,21 @@ TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
     "feature-extraction": FeatureExtractionPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
     "summarization": SummarizationPipeline,
+    "text-classification": TextClassificationPipeline,
     "text-generation": TextGenerationPipeline,
     "text2text-generation": Text2TextGenerationPipeline,
+    "token-classification": TokenClassificationPipeline,
     "translation": TranslationPipeline,
     "zero-shot-classification": ZeroShotClassificationPipeline,
 }
+#: Other names of the field for the same tasks.
+ALIASES: Mapping[str, str] = {
+    "ner": "token-classification",
+    "sentiment-analysis": "text-classification",
+}
 _PAIR = "translation_"
 
-_Model = str | Path | EncoderModel | Generative | None
+_Model = str | Path | TextModel | Generative | None
 
 
 @overload
@@ -51,12 +60,22 @@ def pipeline(
 ) -> SummarizationPipeline | ExtractiveSummarizationPipeline: ...
 @overload
 def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: _Model = None,
+    **options: Any,
+) -> TextClassificationPipeline: ...
+@overload
+def pipeline(
     task: Literal["text-generation"], model: _Model = None, **options: Any
 ) -> TextGenerationPipeline: ...
 @overload
 def pipeline(
     task: Literal["text2text-generation"], model: _Model = None, **options: Any
 ) -> Text2TextGenerationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"], model: _Model = None, **options: Any
+) -> TokenClassificationPipeline: ...
 @overload
 def pipeline(
     task: Literal["translation"], model: _Model = None, **options: Any
@@ -75,7 +94,7 @@ def pipeline(
     """Build the pipeline for `task`.
 
     Args:
-        task: A name in `TASKS`, or ``"translation_xx_to_yy"`` with two languages.
+        task: A name in `TASKS` or `ALIASES`, or ``"translation_xx_to_yy"`` with two languages.
         model: A folder, a model name, or a model that is loaded already (then give its `tokenizer`
             too). The default is embedded and needs no network; for translation and
             text2text-generation there is none.
@@ -90,10 +109,10 @@ def pipeline(
     if task.startswith(_PAIR):
         options = {**TranslationPipeline.of_pair(task), **options}
         task = TranslationPipeline.task
+    task = ALIASES.get(task, task)
     if task not in TASKS:
-        raise ValueError(
-            f"unknown task {task!r}{nearest(task, TASKS)}; tasks: {', '.join(sorted(TASKS))}"
-        )
+        near = nearest(task, (*TASKS, *ALIASES))
+        raise ValueError(f"unknown task {task!r}{near}; tasks: {', '.join(sorted(TASKS))}")
     kind = TASKS[task]
     if kind is SummarizationPipeline:
         kind = choose_summarizer(model, options.pop("mode", None), options)
@@ -103,6 +122,6 @@ def pipeline(
         raise TypeError("a model that is loaded already needs its tokenizer: pass tokenizer=...")
     if issubclass(kind, GenerationPipeline) and isinstance(model, Generative):
         return kind(model, tokenizer, **options)
-    if issubclass(kind, Pipeline) and isinstance(model, EncoderModel):
+    if issubclass(kind, Pipeline) and isinstance(model, kind.takes):
         return kind(model, tokenizer, **options)
     raise TypeError(f"{type(model).__name__} cannot do {task}: that takes another kind of model")

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, cast
 from regard.generation.stream import TextStream
 from regard.models.auto import AutoModelForSeq2SeqLM
 from regard.models.generative import Generative
-from regard.pipelines.generating import GenerationPipeline, shaped
+from regard.pipelines.generating import GenerationPipeline
+from regard.pipelines.job import shaped
 from regard.pipelines.languages import addressed, task_settings
 from regard.text.tokenizer import Tokenizer
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from regard.generation.stream import TextStream
-from regard.pipelines.generating import GenerationPipeline, shaped
+from regard.pipelines.generating import GenerationPipeline
+from regard.pipelines.job import shaped
 
 Message = Mapping[str, Any]
 #: A text to continue, or a conversation to answer.

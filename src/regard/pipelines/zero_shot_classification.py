@@ -1,13 +1,15 @@
 """Labels that are named at the time of asking, with no training."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from regard.pipelines.pipeline import answer, as_texts
-from regard.pipelines.sentence_encoder import SentenceEncoder, cosine
+from regard.batch import TokenBatch
+from regard.pipelines.job import TextJob
+from regard.pipelines.reading import Cut
+from regard.pipelines.sentence_encoder import Embedding, SentenceEncoder, cosine
 
 #: Cosines lie close together; the models were trained with a softmax over 20 times the cosine
 #: (sentence-transformers' MultipleNegativesRankingLoss), so the same factor makes probabilities.
@@ -36,30 +38,47 @@ class ZeroShotClassificationPipeline(SentenceEncoder):
                 0.69 right, where "This example is {}." has 0.41 and 0.66).
             multi_label: False: scores sum to 1. True: each is the cosine itself, at least 0.
         """
-        labels = _labels(candidate_labels)
+        labels = read_labels(candidate_labels)
         if "{}" not in hypothesis_template:
             raise ValueError(f"hypothesis_template needs a {{}}; found {hypothesis_template!r}")
         targets = self.encode([hypothesis_template.replace("{}", label) for label in labels])
-
-        def score(batch: Any) -> Iterable[Any]:
-            cosines = cosine(self._forward(batch), targets)
-            return np.clip(cosines, 0, 1) if multi_label else _softmax(SCALE * cosines)
-
-        texts = as_texts(sequences)
-        return answer(sequences, self._results(texts, labels, score))
-
-    def _results(self, texts: Iterable[str], labels: list[str], score: Any) -> Iterator[Any]:
-        kept, read = itertools.tee(texts)
-        for text, scores in zip(kept, self.run(read, score), strict=True):
-            best = np.argsort(-scores, kind="stable")
-            yield {
-                "sequence": text,
-                "labels": [labels[i] for i in best],
-                "scores": [float(scores[i]) for i in best],
-            }
+        embedding = self.job()
+        job = _Closeness(
+            embedding.reader,
+            embedding=embedding,
+            labels=tuple(labels),
+            targets=targets,
+            multi_label=multi_label,
+        )
+        return self.answer(sequences, job)
 
 
-def _labels(given: str | Sequence[str]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class _Closeness(TextJob):
+    embedding: Embedding
+    labels: tuple[str, ...]
+    targets: Any
+    multi_label: bool
+
+    def forward(self, batch: TokenBatch) -> Sequence[Any]:
+        """Return the vector of each window."""
+        return self.embedding.forward(batch)
+
+    def answer(self, given: str, cut: Cut, found: Sequence[Any]) -> Any:
+        """Return the labels, the closest first."""
+        vector = self.embedding.answer(given, cut, found)
+        cosines = cosine(vector[None], self.targets)[0]
+        scores = np.clip(cosines, 0, 1) if self.multi_label else softmax(SCALE * cosines)
+        best: list[int] = np.argsort(-scores, kind="stable").tolist()
+        return {
+            "sequence": given,
+            "labels": [self.labels[i] for i in best],
+            "scores": [float(scores[i]) for i in best],
+        }
+
+
+def read_labels(given: str | Sequence[str]) -> list[str]:
+    """Return labels that are a list, or separated by commas."""
     names = given.split(",") if isinstance(given, str) else given
     labels = [name.strip() for name in names if name.strip()]
     if not labels:
@@ -67,6 +86,7 @@ def _labels(given: str | Sequence[str]) -> list[str]:
     return labels
 
 
-def _softmax(scores: Any) -> Any:
+def softmax(scores: Any) -> Any:
+    """Return probabilities of scores (..., labels)."""
     exponents = np.exp(scores - scores.max(-1, keepdims=True))
     return exponents / exponents.sum(-1, keepdims=True)

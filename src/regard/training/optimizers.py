@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regard.errors import ConfigError, nearest
@@ -123,6 +124,22 @@ def build_optimizer(
                 f"it takes {', '.join(known)}"
             )
     return recipe.build(groups, lr=lr, **arguments)
+
+
+def clip(parameters: list[nn.Parameter], most: float, value: Callable[[Tensor], float]) -> float:
+    """Scale gradients down to the norm `most` (Pascanu et al. 2013, algorithm 1), and return theirs.
+
+    Args:
+        parameters: Those with the gradients.
+        most: The largest norm of all together.
+        value: Gives the number in a norm, which may be in parts on several processes.
+    """
+    norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    found = value(norm)
+    # The bound at which torch's factor, which it always multiplies by, is no more 1.
+    if math.isfinite(found) and found + 1e-6 > most:
+        nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return found
 
 
 def parameter_groups(

@@ -22,10 +22,13 @@ class RowGradients:
     Args:
         model: Those of its embeddings are taken that are on the processor, large, trainable, and
             have no hook that expects a dense gradient.
+        alone: Whether no other process has gradients to add, which must be dense.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._embeddings = [each for each in model.modules() if _eligible(each)]
+    def __init__(self, model: nn.Module, *, alone: bool = True) -> None:
+        modules = model.modules() if alone else ()
+        embeddings = (each for each in modules if isinstance(each, nn.Embedding))
+        self._embeddings = [each for each in embeddings if _eligible(each)]
         self._dense: dict[Tensor, Tensor] = {}
         self._filled: list[tuple[Tensor, Tensor]] = []
         self._versions: list[int] = []
@@ -73,12 +76,12 @@ class RowGradients:
         self._filled.clear()
 
 
-def _eligible(module: nn.Module) -> bool:
-    """Whether a module is an embedding whose gradient is better made of rows."""
+def _eligible(embedding: nn.Embedding) -> bool:
+    """Whether the gradient of an embedding is better made of rows."""
+    weight = embedding.weight
     return (
-        isinstance(module, nn.Embedding)
-        and module.weight.requires_grad
-        and module.weight.device.type == "cpu"
-        and module.weight.numel() >= _SMALL
-        and not (module.sparse or module.scale_grad_by_freq or module.weight._backward_hooks)
+        weight.requires_grad
+        and weight.device.type == "cpu"
+        and weight.numel() >= _SMALL
+        and not (embedding.sparse or embedding.scale_grad_by_freq or weight._backward_hooks)
     )

@@ -20,6 +20,7 @@ from regard.training.callbacks import TrainerControl, TrainerState, is_better, m
 from regard.training.compiling import compiled_layers, compiles_layers, settings
 from regard.training.distributed import Share
 from regard.training.evaluation import Evaluator
+from regard.training.optimizers import clip
 from regard.training.recomputing import recompute
 from regard.training.rows import RowGradients
 from regard.training.setup import takes
@@ -142,9 +143,7 @@ class Trainer(Evaluator):
         if args.torch_compile and not compiles_layers(model):
             model = cast("nn.Module", torch.compile(model, **settings(args)))
         self.model_wrapped = self.replicas.wrapped(model)
-        # Processes add up dense gradients, and a compiler knows no others.
-        alone = self.processes.world_size == 1 and not args.torch_compile
-        self.rows = RowGradients(self.model if alone else nn.Identity())
+        self.rows = RowGradients(self.model, alone=self.processes.world_size == 1)
 
     def _epoch(self, loader: DataLoader[Any], told: Ending, resumed: Path | None) -> None:
         """Go once over the data, or over what is left of it in a resumed run."""
@@ -285,12 +284,9 @@ class Trainer(Evaluator):
         if most <= 0:
             return
         parameters = [*self.model_wrapped.parameters()]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self.state.grad_norm = value = self.replicas.value(norm)
-        if self.scaler is None and not math.isfinite(value):
-            raise FloatingPointError(self._blame("norm of the gradients", value))
-        if value + 1e-6 > most:  # else it would read and write all gradients to multiply by 1
-            nn.utils.clip_grads_with_norm_(parameters, most, norm)
+        self.state.grad_norm = clip(parameters, most, self.replicas.value)
+        if self.scaler is None and not math.isfinite(self.state.grad_norm):
+            raise FloatingPointError(self._blame("norm of the gradients", self.state.grad_norm))
 
     def _blame(self, what: str, value: float) -> str:
         """Return what to say of a loss or of gradients that are not finite."""
