@@ -127,12 +127,15 @@ def build_optimizer(
 
 
 def clip(parameters: list[nn.Parameter], most: float, value: Callable[[Tensor], float]) -> float:
-    """Scale gradients down to the norm `most` (Pascanu et al. 2013, algorithm 1), and return theirs.
+    """Scale gradients to a norm of `most` at most (Pascanu et al. 2013, algorithm 1).
 
     Args:
         parameters: Those with the gradients.
         most: The largest norm of all together.
         value: Gives the number in a norm, which may be in parts on several processes.
+
+    Returns:
+        The norm that they had.
     """
     norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
     found = value(norm)

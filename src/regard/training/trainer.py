@@ -280,11 +280,10 @@ class Trainer(Evaluator):
         """Scale gradients down to ``max_grad_norm``, and note their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        most = self.args.max_grad_norm
-        if most <= 0:
+        if self.args.max_grad_norm <= 0:
             return
         parameters = [*self.model_wrapped.parameters()]
-        self.state.grad_norm = clip(parameters, most, self.replicas.value)
+        self.state.grad_norm = clip(parameters, self.args.max_grad_norm, self.replicas.value)
         if self.scaler is None and not math.isfinite(self.state.grad_norm):
             raise FloatingPointError(self._blame("norm of the gradients", self.state.grad_norm))
 
