@@ -32,6 +32,7 @@ from regard.training.loaders import batch_size, label_names_of
 from regard.training.optimizers import build_optimizer, parameter_groups
 from regard.training.reporting import usual_callbacks
 from regard.training.schedules import PLATEAU, get_scheduler
+from regard.training.tidying import Tidying
 
 
 class TrainerSetup:
@@ -81,7 +82,7 @@ class TrainerSetup:
         self.state, self.control = TrainerState(), TrainerControl()
         shown = usual_callbacks(self.args, self.processes.first)
         self.average = WeightAverage(self.args.ema_decay) if self.args.ema_decay else None
-        own = [Schedule] if self.average is None else [Schedule, self.average]
+        own = [Schedule, Tidying] if self.average is None else [Schedule, Tidying, self.average]
         self.callbacks = CallbackList([*own, *shown, *(callbacks or ())])
         self._event("on_init_end")
 
