@@ -17,7 +17,7 @@ from regard.models.auto import AutoModel, family_of
 from regard.models.encoder import TextBase, TextModel
 from regard.models.heads import EncoderHead
 from regard.pipelines.job import Failure, Job, is_one, shaped
-from regard.pipelines.reading import Reader, Window
+from regard.pipelines.reading import Cut, Reader, Window
 from regard.text.families import AutoTokenizer
 from regard.text.options import UNLIMITED
 from regard.text.tokenizer import Tokenizer
@@ -166,11 +166,17 @@ class Pipeline:
                 given[number] = job.check(item)
             except (TypeError, ValueError) as error:
                 results[number] = self._failed(done + number, error)
-        cuts = job.cut([*given.values()])
-        windows = [window for cut in cuts for window in cut.windows]
+        cuts: dict[int, Cut] = {}
+        for number, cut in zip(given, job.cut([*given.values()]), strict=True):
+            if isinstance(cut, ValueError):
+                results[number] = self._failed(done + number, cut)
+            else:
+                cuts[number] = cut
+        windows = [window for cut in cuts.values() for window in cut.windows]
         found = iter(self._forward(windows, job))
-        for (number, item), cut in zip(given.items(), cuts, strict=True):
-            results[number] = job.answer(item, cut, [*itertools.islice(found, len(cut.windows))])
+        for number, cut in cuts.items():
+            here = [*itertools.islice(found, len(cut.windows))]
+            results[number] = job.answer(given[number], cut, here)
         return results
 
     def _failed(self, number: int, error: Exception) -> Failure:

@@ -11,6 +11,8 @@ from regard.text.tokenizer import Tokenizer
 
 #: Windows share a quarter of their tokens unless told otherwise: no token is far from both sides.
 SHARED = 4
+#: Characters of a text that a message shows.
+SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -140,26 +142,31 @@ class Reader:
         first = len(self.single.before)
         return [Cut(each, tuple(self._single(each.ids, first, room))) for each in encodings]
 
-    def pairs(self, pairs: Sequence[tuple[str, str]], *, offsets: bool = False) -> list[Cut]:
+    def pairs(
+        self, pairs: Sequence[tuple[str, str]], *, offsets: bool = False
+    ) -> list[Cut | ValueError]:
         """Return windows that have the whole first text, and of the second what there is room for.
 
-        Raises:
-            ValueError: A first text leaves too little room for the second.
+        Where a first text leaves too little room for the second, an error that says so stands in
+        their place.
         """
         firsts = self.tokenizer.encode_batch([a for a, _ in pairs], special=False, offsets=False)
         seconds = self.tokenizer.encode_batch([b for _, b in pairs], special=False, offsets=offsets)
-        return [self._pair(a.ids, b) for a, b in zip(firsts, seconds, strict=True)]
+        return [
+            self._pair(text, a.ids, b)
+            for (text, _), a, b in zip(pairs, firsts, seconds, strict=True)
+        ]
 
     def _single(self, ids: list[int], first: int, room: int) -> Iterator[Window]:
         for start, end in spans(len(ids), room, self.stride):
             yield Window(*self.single.around(ids[start:end]), start, end, first)
 
-    def _pair(self, first: list[int], second: Encoding) -> Cut:
+    def _pair(self, text: str, first: list[int], second: Encoding) -> Cut | ValueError:
         room = self.max_length - self.pair.size - len(first)
         if room < min(len(second), self.max_length // SHARED):
-            raise ValueError(
-                f"a text of {len(first)} tokens leaves room for {max(room, 0)} tokens of the text "
-                f"beside it, in windows of {self.max_length}; make it shorter"
+            return ValueError(
+                f"{shortened(text)} has {len(first)} tokens, which leaves room for {max(room, 0)} "
+                f"of the text beside it, in windows of {self.max_length}; make it shorter"
             )
         before = len(self.pair.before) + len(first) + len(self.pair.between)
         ids, shared = second.ids, min(self.stride, max(room // 2, 0))
@@ -168,6 +175,11 @@ class Reader:
             for start, end in spans(len(ids), room, shared)
         )
         return Cut(second, tuple(windows))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text in quotes, for messages."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def spans(count: int, room: int, shared: int) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ from regard.pipelines.extractive import ExtractiveSummarizationPipeline
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
 from regard.pipelines.generating import GenerationPipeline
 from regard.pipelines.pipeline import Pipeline
+from regard.pipelines.question_answering import QuestionAnsweringPipeline
 from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
 from regard.pipelines.summarization import SummarizationPipeline, choose_summarizer
 from regard.pipelines.text2text import Text2TextGenerationPipeline, TranslationPipeline
@@ -25,6 +26,7 @@ from regard.text.tokenizer import Tokenizer
 TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
     "chat": ChatPipeline,
     "feature-extraction": FeatureExtractionPipeline,
+    "question-answering": QuestionAnsweringPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
     "summarization": SummarizationPipeline,
     "text-classification": TextClassificationPipeline,
@@ -36,6 +38,7 @@ TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
 }
 #: Other names of the field for the same tasks.
 ALIASES: Mapping[str, str] = {
+    "qa": "question-answering",
     "ner": "token-classification",
     "sentiment-analysis": "text-classification",
 }
@@ -50,6 +53,10 @@ def pipeline(task: Literal["chat"], model: _Model = None, **options: Any) -> Cha
 def pipeline(
     task: Literal["feature-extraction"], model: _Model = None, **options: Any
 ) -> FeatureExtractionPipeline: ...
+@overload
+def pipeline(
+    task: Literal["question-answering", "qa"], model: _Model = None, **options: Any
+) -> QuestionAnsweringPipeline: ...
 @overload
 def pipeline(
     task: Literal["sentence-similarity"], model: _Model = None, **options: Any

@@ -104,9 +104,9 @@ class Labelling(TextJob):
             return check_pair(cast("object", item), ("text", "text_pair"))
         return check_text(item)
 
-    def cut(self, inputs: Sequence[Any]) -> list[Cut]:
+    def cut(self, inputs: Sequence[Any]) -> Sequence[Cut | ValueError]:
         """Return the windows of each."""
-        cuts: dict[int, Cut] = {}
+        cuts: dict[int, Cut | ValueError] = {}
         single = [i for i, each in enumerate(inputs) if isinstance(each, str)]
         paired = [i for i, each in enumerate(inputs) if not isinstance(each, str)]
         for read, places in ((self.reader.texts, single), (self.reader.pairs, paired)):
