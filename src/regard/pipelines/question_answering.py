@@ -221,7 +221,9 @@ def _asked(inputs: Any, question: Any, context: Any) -> Any:
         raise ValueError(f"{'question' if question is None else 'context'} is missing")
     if isinstance(question, str) and isinstance(context, str):
         return question, context
-    both = [itertools.repeat(each) if isinstance(each, str) else each for each in (question, context)]
+    both = [
+        itertools.repeat(each) if isinstance(each, str) else each for each in (question, context)
+    ]
     many = [each for each in (question, context) if not isinstance(each, str)]
     if not all(isinstance(each, Sized) for each in many):
         return zip(*both, strict=len(many) == 2)

@@ -10,6 +10,7 @@ from regard.models.generative import Generative
 from regard.pipelines.chat import ChatPipeline
 from regard.pipelines.extractive import ExtractiveSummarizationPipeline
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
+from regard.pipelines.fill_mask import FillMaskPipeline
 from regard.pipelines.generating import GenerationPipeline
 from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.question_answering import QuestionAnsweringPipeline
@@ -26,6 +27,7 @@ from regard.text.tokenizer import Tokenizer
 TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
     "chat": ChatPipeline,
     "feature-extraction": FeatureExtractionPipeline,
+    "fill-mask": FillMaskPipeline,
     "question-answering": QuestionAnsweringPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
     "summarization": SummarizationPipeline,
@@ -53,6 +55,10 @@ def pipeline(task: Literal["chat"], model: _Model = None, **options: Any) -> Cha
 def pipeline(
     task: Literal["feature-extraction"], model: _Model = None, **options: Any
 ) -> FeatureExtractionPipeline: ...
+@overload
+def pipeline(
+    task: Literal["fill-mask"], model: _Model = None, **options: Any
+) -> FillMaskPipeline: ...
 @overload
 def pipeline(
     task: Literal["question-answering", "qa"], model: _Model = None, **options: Any
