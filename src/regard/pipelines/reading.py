@@ -40,24 +40,26 @@ class Cut:
 
     Attributes:
         encoding: The whole text without special tokens; of a pair, the second text.
-        windows: One or more, in order; each but the first begins before the one before it ends.
+        windows: In order; each but the first begins where the one before it ends, or before.
     """
 
     encoding: Encoding
     windows: tuple[Window, ...]
 
     def owners(self) -> list[tuple[int, int]]:
-        """Return for each token its window and its place there.
+        """Return for each token that windows show, in order, its window and its place there.
 
         A token that two windows share is read where it stands further from the edge, since a model
         knows it best there (Devlin et al. 2019, the published code for SQuAD).
         """
         found: list[tuple[int, int]] = []
+        done = self.windows[0].start if self.windows else 0
         for number, window in enumerate(self.windows):
             end = window.end
             if number + 1 < len(self.windows):
                 end = (self.windows[number + 1].start + window.end + 1) // 2
-            found += [(number, window.first + t - window.start) for t in range(len(found), end)]
+            found += [(number, window.first + t - window.start) for t in range(done, end)]
+            done = end
         return found
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from regard.errors import nearest
-from regard.models.encoder import TextModel
 from regard.models.generative import Generative
+from regard.models.model import PreTrainedModel
 from regard.pipelines.chat import ChatPipeline
 from regard.pipelines.extractive import ExtractiveSummarizationPipeline
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
@@ -14,6 +14,7 @@ from regard.pipelines.fill_mask import FillMaskPipeline
 from regard.pipelines.generating import GenerationPipeline
 from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.question_answering import QuestionAnsweringPipeline
+from regard.pipelines.semantic_role_labeling import SemanticRoleLabelingPipeline
 from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
 from regard.pipelines.summarization import SummarizationPipeline, choose_summarizer
 from regard.pipelines.text2text import Text2TextGenerationPipeline, TranslationPipeline
@@ -29,6 +30,7 @@ TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
     "feature-extraction": FeatureExtractionPipeline,
     "fill-mask": FillMaskPipeline,
     "question-answering": QuestionAnsweringPipeline,
+    "semantic-role-labeling": SemanticRoleLabelingPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
     "summarization": SummarizationPipeline,
     "text-classification": TextClassificationPipeline,
@@ -42,11 +44,12 @@ TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
 ALIASES: Mapping[str, str] = {
     "qa": "question-answering",
     "ner": "token-classification",
+    "srl": "semantic-role-labeling",
     "sentiment-analysis": "text-classification",
 }
 _PAIR = "translation_"
 
-_Model = str | Path | TextModel | Generative | None
+_Model = str | Path | PreTrainedModel | Generative | None
 
 
 @overload
@@ -63,6 +66,10 @@ def pipeline(
 def pipeline(
     task: Literal["question-answering", "qa"], model: _Model = None, **options: Any
 ) -> QuestionAnsweringPipeline: ...
+@overload
+def pipeline(
+    task: Literal["semantic-role-labeling", "srl"], model: _Model = None, **options: Any
+) -> SemanticRoleLabelingPipeline: ...
 @overload
 def pipeline(
     task: Literal["sentence-similarity"], model: _Model = None, **options: Any
