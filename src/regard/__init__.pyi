@@ -295,13 +295,6 @@ from regard.models.xlm_roberta import (
 from regard.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from regard.models.xlm_roberta import XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel
 from regard.pipelines.chat import ChatPipeline as ChatPipeline
-from regard.pipelines.job import Failure as Failure
-from regard.pipelines.text_classification import (
-    TextClassificationPipeline as TextClassificationPipeline,
-)
-from regard.pipelines.token_classification import (
-    TokenClassificationPipeline as TokenClassificationPipeline,
-)
 from regard.pipelines.chat import Conversation as Conversation
 from regard.pipelines.extractive import (
     ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,
@@ -311,6 +304,15 @@ from regard.pipelines.extractive import (
 from regard.pipelines.feature_extraction import (
     FeatureExtractionPipeline as FeatureExtractionPipeline,
 )
+from regard.pipelines.fill_mask import FillMaskPipeline as FillMaskPipeline
+from regard.pipelines.job import Failure as Failure
+from regard.pipelines.multi_task import MultiTaskPipeline as MultiTaskPipeline
+from regard.pipelines.question_answering import (
+    QuestionAnsweringPipeline as QuestionAnsweringPipeline,
+)
+from regard.pipelines.semantic_role_labeling import (
+    SemanticRoleLabelingPipeline as SemanticRoleLabelingPipeline,
+)
 from regard.pipelines.sentence_encoder import SentenceEncoder as SentenceEncoder
 from regard.pipelines.sentence_similarity import (
     SentenceSimilarityPipeline as SentenceSimilarityPipeline,
@@ -319,7 +321,13 @@ from regard.pipelines.summarization import SummarizationPipeline as Summarizatio
 from regard.pipelines.tasks import pipeline as pipeline
 from regard.pipelines.text2text import Text2TextGenerationPipeline as Text2TextGenerationPipeline
 from regard.pipelines.text2text import TranslationPipeline as TranslationPipeline
+from regard.pipelines.text_classification import (
+    TextClassificationPipeline as TextClassificationPipeline,
+)
 from regard.pipelines.text_generation import TextGenerationPipeline as TextGenerationPipeline
+from regard.pipelines.token_classification import (
+    TokenClassificationPipeline as TokenClassificationPipeline,
+)
 from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )

@@ -16,7 +16,7 @@ from regard.models.auto import AutoConfig, AutoModelForTokenClassification
 from regard.models.heads import TokenClassification
 from regard.models.model import PreTrainedModel
 from regard.models.multitask import MultiTaskModel, task_configs
-from regard.models.tasks import FINDER, NOTHING, PREDICATE, ROLES, has_segments
+from regard.models.tasks import NOTHING, PREDICATE, has_segments, trained_for
 from regard.pipelines.job import Failure, Job, is_one, per_sequence, shaped
 from regard.pipelines.pipeline import Pipeline, head_of
 from regard.pipelines.reading import SHARED, Cut, Reader, Window, shortened, spans
@@ -26,6 +26,8 @@ from regard.pipelines.tags import spans as joined
 from regard.pipelines.token_classification import token_scores
 from regard.text.tokenizer import Tokenizer
 
+#: What heads are called that find predicates, and that label roles.
+FINDER, ROLES = "predicates", "roles"
 #: Labels that are no argument.
 _NONE = frozenset({NOTHING, PREDICATE, "O"})
 
@@ -34,10 +36,11 @@ class SemanticRoleLabelingPipeline(Pipeline):
     """Finds predicates, and labels the arguments of each: one pass of the model per predicate.
 
     Args:
-        model: A model of several tasks with the heads ``predicates`` (``V`` for predicates) and
-            ``roles``; or a token classifier of roles, which has to be told the predicates. As in
-            training, it sees one sentence, with the predicate's tokens as the second segment; one
-            without segments gets the predicate's word as a second text.
+        model: A model of several tasks, of which one labels roles (trained for this task, or called
+            ``roles``) and one finds predicates (trained for predicate-identification, or called
+            ``predicates``); or a token classifier of roles, which has to be told the predicates.
+            As in training, it sees one sentence, with the predicate's tokens as the second segment;
+            one without segments gets the predicate's word as a second text.
         tokenizer: The model's tokenizer.
         options: As for `Pipeline`.
     """
@@ -50,8 +53,9 @@ class SemanticRoleLabelingPipeline(Pipeline):
         super().__init__(model, tokenizer, **options)
         finder, roles = None, model
         if isinstance(model, MultiTaskModel):
-            roles = model.head(ROLES)
-            finder = model.head(FINDER) if FINDER in model.tasks else None
+            names = heads_of_roles(model)
+            finder = None if names[0] is None else model.head(names[0])
+            roles = model.head(names[1] or ROLES)
         self.roles = cast("TokenClassification", head_of(roles, TokenClassification, self.task))
         self.finder = cast("TokenClassification | None", finder)
 
@@ -263,6 +267,15 @@ class RoleLabelling(Job[Sentences]):
                 # Roles without prefix stand on head words, so that neighbours are two arguments.
                 label = names[best] if split_label(names[best])[0] else f"S-{names[best]}"
                 yield Word(label, float(of_word[best]), *given.words[word])
+
+
+def heads_of_roles(model: MultiTaskModel) -> tuple[str | None, str | None]:
+    """Return the names of the head that finds predicates, and of that which labels roles."""
+    configs = {name: model.head(name).config for name in model.tasks}
+    return (
+        trained_for(configs, "predicate-identification", FINDER),
+        trained_for(configs, SemanticRoleLabelingPipeline.task, ROLES),
+    )
 
 
 def _paired(items: Iterable[Any], predicates: Iterable[Any]) -> Iterable[Any]:

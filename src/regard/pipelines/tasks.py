@@ -12,6 +12,7 @@ from regard.pipelines.extractive import ExtractiveSummarizationPipeline
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
 from regard.pipelines.fill_mask import FillMaskPipeline
 from regard.pipelines.generating import GenerationPipeline
+from regard.pipelines.multi_task import MultiTaskPipeline
 from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.question_answering import QuestionAnsweringPipeline
 from regard.pipelines.semantic_role_labeling import SemanticRoleLabelingPipeline
@@ -29,6 +30,7 @@ TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
     "chat": ChatPipeline,
     "feature-extraction": FeatureExtractionPipeline,
     "fill-mask": FillMaskPipeline,
+    "multi-task": MultiTaskPipeline,
     "question-answering": QuestionAnsweringPipeline,
     "semantic-role-labeling": SemanticRoleLabelingPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
@@ -62,6 +64,10 @@ def pipeline(
 def pipeline(
     task: Literal["fill-mask"], model: _Model = None, **options: Any
 ) -> FillMaskPipeline: ...
+@overload
+def pipeline(
+    task: Literal["multi-task"], model: _Model = None, **options: Any
+) -> MultiTaskPipeline: ...
 @overload
 def pipeline(
     task: Literal["question-answering", "qa"], model: _Model = None, **options: Any

@@ -12,8 +12,8 @@ from regard.data.examples import Examples
 from regard.errors import ConfigError, notices
 from regard.models.auto import AutoConfig, read_config
 from regard.models.model import PreTrainedModel
-from regard.models.tasks import SAVED_AS
 from regard.models.multitask import MultiTaskModel, task_configs
+from regard.models.tasks import SAVED_AS
 from regard.training import resume
 from regard.training.arguments import TrainingArguments
 from regard.training.mappings import read_mapping

@@ -136,7 +136,7 @@ def test_predicates_may_be_given(label: Any) -> None:
 def test_a_model_of_roles_has_to_be_told(model: Any, tokenizer: Any, label: Any) -> None:
     """Then it answers as the same head among others does."""
     alone = regard.pipeline("srl", model.extract("roles"), tokenizer=tokenizer)
-    with pytest.raises(ValueError, match="input 0: this model .* does not find predicates"):
+    with pytest.raises(ValueError, match=r"input 0: this model .* does not find predicates"):
         alone(TEXT)
     _close(alone(TEXT, predicates=[3, 11]), label(TEXT, predicates=[3, 11]))
 
@@ -237,13 +237,9 @@ def test_bad_inputs_are_named(model: Any, tokenizer: Any, label: Any) -> None:
     assert [each.index for each in found if isinstance(each, regard.Failure)] == [1, 2, 3, 4, 5, 6]
     with pytest.raises(ValueError, match="predicates are of 1 texts; there are 2"):
         label(["He left.", "He left."], predicates=[[1]])
+    other = regard.MultiTaskModel.from_config(_config(tokenizer), {"topic": TASKS["roles"]})
     with pytest.raises(ValueError, match="no task 'roles'"):
-        other = {"topic": TASKS["roles"]}
-        regard.pipeline(
-            "srl",
-            regard.MultiTaskModel.from_config(_config(tokenizer), other),
-            tokenizer=tokenizer,
-        )
+        regard.pipeline("srl", other, tokenizer=tokenizer)
 
 
 def test_it_loads_from_a_folder(model: Any, tokenizer: Any, label: Any, tmp_path: Path) -> None:

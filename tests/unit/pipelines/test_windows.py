@@ -1,5 +1,6 @@
 """Texts of any length: nothing is cut, and windows change nothing but what a model can see."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import regard
 from regard.pipelines.reading import Cut, Reader, spans
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-WORDS = "Anna met Bo in Oslo , then flew to unbelievably small Vaduz with Zoë . ".split()
+TEXT = "Anna met Bo in Oslo , then flew to unbelievably small Vaduz with Zoë . "
+WORDS = TEXT.split()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_spans_cover_everything(count: int, room: int, shared: int) -> None:
     """Each begins before the one before it ends, and all but a single one are full."""
     found = [*spans(count, room, shared)]
     assert {*range(count)} == {t for start, end in found for t in range(start, end)}
-    for (start, end), (after, _) in zip(found, found[1:], strict=False):
+    for (start, end), (after, _) in itertools.pairwise(found):
         assert start < after <= end - shared
         assert end - start == room
 

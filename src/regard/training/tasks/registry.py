@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 from regard.config import Config
 from regard.errors import ConfigError, nearest

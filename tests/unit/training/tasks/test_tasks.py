@@ -9,8 +9,8 @@ from regard.config import Config
 from regard.data.examples import Examples
 from regard.errors import ConfigError, DataError
 from regard.models.bert import BertConfig
-from regard.models.tasks import SAVED_AS
 from regard.models.distilbert import DistilBertConfig
+from regard.models.tasks import SAVED_AS
 from regard.text import BertTokenizer
 from regard.training.tasks.registry import ALIASES, TASKS, has_head, task_class, task_of
 from regard.training.tasks.task import Prepared, Task
