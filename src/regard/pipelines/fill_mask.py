@@ -158,7 +158,7 @@ def _read_target(target: str | int, tokenizer: Tokenizer) -> int:
     known = tokenizer.backend_tokenizer.token_to_id(target)
     if known is not None:
         return known
-    ids = tokenizer.encode(target, add_special_tokens=False)
+    ids: list[int] = tokenizer.encode(target, add_special_tokens=False)
     if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
         return ids[0]
     pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids))) or "nothing"

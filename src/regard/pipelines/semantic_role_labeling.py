@@ -291,7 +291,7 @@ def _paired(items: Iterable[Any], predicates: Iterable[Any]) -> Iterable[Any]:
 def _with(item: Any, predicates: Any) -> Any:
     if isinstance(item, Mapping):
         return {**cast("Mapping[str, Any]", item), "predicates": predicates}
-    return {"words" if isinstance(item, list | tuple) else "text": item, "predicates": predicates}
+    return {"text" if isinstance(item, str) else "words": item, "predicates": predicates}
 
 
 def _arguments(text: str, labelled: Iterable[Word]) -> list[dict[str, Any]]:

@@ -36,7 +36,8 @@ class Sentences:
 
     def firsts(self, encoding: Encoding) -> dict[int, int]:
         """Return the first token of each word that has tokens."""
-        return {word: token for token, word in reversed([*enumerate(encoding.word_ids)])}
+        owners = cast("list[int]", encoding.word_ids)
+        return {word: token for token, word in reversed([*enumerate(owners)])}
 
     def sentence(self, word: int) -> tuple[int, int]:
         """Return the first word of the sentence of a word, and the word after its last."""
