@@ -299,8 +299,6 @@ from regard.pipelines.chat import Conversation as Conversation
 from regard.pipelines.extractive import (
     ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,
 )
-
-# pipelines
 from regard.pipelines.feature_extraction import (
     FeatureExtractionPipeline as FeatureExtractionPipeline,
 )
@@ -332,8 +330,6 @@ from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )
 from regard.text.encoding import BatchEncoding as BatchEncoding
-
-# tokenizers
 from regard.text.extend import Extension as Extension
 from regard.text.extend import extend_tokenizer as extend_tokenizer
 from regard.text.families import AutoTokenizer as AutoTokenizer
