@@ -9,7 +9,7 @@ import torch
 
 from regard.batch import TokenBatch
 from regard.models.auto import AutoModelForMaskedLM
-from regard.models.heads import WordScores
+from regard.models.heads import MaskedLM
 from regard.pipelines.job import TextJob, as_numpy, per_sequence
 from regard.pipelines.pipeline import Pipeline, head_of
 from regard.pipelines.reading import Cut, Window, shortened
@@ -62,7 +62,7 @@ class FillMaskPipeline(Pipeline):
         chosen = None if targets is None else _read_targets(targets, self.tokenizer)
         return Filling(
             self.reader(),
-            head=cast("WordScores", head_of(self.model, WordScores, self.task)),
+            head=cast("MaskedLM", head_of(self.model, MaskedLM, self.task)),
             mask=mask,
             top_k=top_k,
             targets=chosen,
@@ -73,7 +73,7 @@ class FillMaskPipeline(Pipeline):
 class Filling(TextJob):
     """Words for masks; see `FillMaskPipeline`."""
 
-    head: WordScores
+    head: MaskedLM
     mask: int
     top_k: int
     targets: tuple[int, ...] | None

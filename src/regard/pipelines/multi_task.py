@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from regard.batch import TokenBatch
 from regard.errors import listing, nearest
 from regard.models.encoder import TextBase
-from regard.models.heads import QuestionAnswering, SequenceLabels, TokenClassification, WordScores
+from regard.models.heads import MaskedLM, QuestionAnswering, SequenceLabels, TokenClassification
 from regard.models.lent import EncodedBatch
 from regard.models.multitask import MultiTaskModel
 from regard.pipelines.fill_mask import FillMaskPipeline
@@ -26,7 +26,7 @@ _BY_HEAD: Mapping[type, type[Pipeline]] = {
     SequenceLabels: TextClassificationPipeline,
     TokenClassification: TokenClassificationPipeline,
     QuestionAnswering: QuestionAnsweringPipeline,
-    WordScores: FillMaskPipeline,
+    MaskedLM: FillMaskPipeline,
 }
 _Plain = TextClassificationPipeline | TokenClassificationPipeline
 

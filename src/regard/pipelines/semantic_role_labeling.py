@@ -138,12 +138,12 @@ class Finding(Job[Sentences]):
         if not found:
             return dataclasses.replace(known, predicates=[], scores=[])
         names: Mapping[int, str] = cast("TokenClassification", self.head).config.id2label or {}
-        is_one = np.array([split_label(names[n])[1] == PREDICATE for n in range(len(names))])
+        marks = np.array([split_label(names[n])[1] == PREDICATE for n in range(len(names))])
         scores = token_scores(cut, found)
         sure = {
-            word: float(scores[token][is_one].sum())
+            word: float(scores[token][marks].sum())
             for word, token in sorted(given.firsts(cut.encoding).items())
-            if is_one[scores[token].argmax()]
+            if marks[scores[token].argmax()]
         }
         return dataclasses.replace(known, predicates=[*sure], scores=[*sure.values()])
 
@@ -224,11 +224,12 @@ class RoleLabelling(Job[Sentences]):
         for word in given.predicates or []:
             first, last = (bisect_left(owners, each) for each in given.sentence(word))
             own = range(bisect_left(owners, word), bisect_right(owners, word))
-            if len(own) > self.reader.max_length // SHARED:
+            longest = self.reader.max_length
+            if not marks and longest - self.reader.pair.size - len(own) < longest // SHARED:
                 start, end = given.words[word]
                 return ValueError(
-                    f"the predicate {shortened(given.text[start:end])} has {len(own)} tokens, too "
-                    f"many for windows of {self.reader.max_length}"
+                    f"the predicate {shortened(given.text[start:end])} has {len(own)} tokens, which "
+                    f"leaves too little room for its sentence in windows of {longest}"
                 )
             made = self._marked if marks else self._named
             windows.append([*made(ids, range(first, last), own)])

@@ -242,6 +242,18 @@ def test_bad_inputs_are_named(model: Any, tokenizer: Any, label: Any) -> None:
         regard.pipeline("srl", other, tokenizer=tokenizer)
 
 
+def test_a_predicate_that_fills_a_window_is_named(tokenizer: Any) -> None:
+    """Where it has to stand beside its sentence; a model with segments reads it."""
+    words = ("He", "x" * 80)
+    for kind, message in ((regard.DistilBertConfig, "the predicate 'xxx"), (regard.BertConfig, "")):
+        config = _config(tokenizer, kind, id2label=dict(enumerate(ROLES)))
+        model = regard.AutoModelForTokenClassification.from_config(config)
+        label = regard.pipeline("srl", model, tokenizer=tokenizer, max_length=24, on_error="return")
+        found = label(words, predicates=[1])
+        assert isinstance(found, regard.Failure) == bool(message)
+        assert not message or message in found.error
+
+
 def test_it_loads_from_a_folder(model: Any, tokenizer: Any, label: Any, tmp_path: Path) -> None:
     """Several heads, and one."""
     model.save_pretrained(tmp_path / "several")
