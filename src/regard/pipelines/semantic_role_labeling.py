@@ -228,7 +228,7 @@ class RoleLabelling(Job[Sentences]):
             if not marks and longest - self.reader.pair.size - len(own) < longest // SHARED:
                 start, end = given.words[word]
                 return ValueError(
-                    f"the predicate {shortened(given.text[start:end])} has {len(own)} tokens, which "
+                    f"the predicate {shortened(given.text[start:end])} has {len(own)} tokens and "
                     f"leaves too little room for its sentence in windows of {longest}"
                 )
             made = self._marked if marks else self._named
