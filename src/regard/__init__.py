@@ -339,6 +339,10 @@ _PUBLIC = {
     "SentenceEncoder": "regard.pipelines.sentence_encoder",
     "SentenceSimilarityPipeline": "regard.pipelines.sentence_similarity",
     "ZeroShotClassificationPipeline": "regard.pipelines.zero_shot_classification",
+    "FillMaskPipeline": "regard.pipelines.fill_mask",
+    "MultiTaskPipeline": "regard.pipelines.multi_task",
+    "QuestionAnsweringPipeline": "regard.pipelines.question_answering",
+    "SemanticRoleLabelingPipeline": "regard.pipelines.semantic_role_labeling",
     "pipeline": "regard.pipelines.tasks",
     # errors
     "CheckpointError": "regard.errors",

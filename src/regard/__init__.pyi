@@ -299,12 +299,18 @@ from regard.pipelines.chat import Conversation as Conversation
 from regard.pipelines.extractive import (
     ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,
 )
-
-# pipelines
 from regard.pipelines.feature_extraction import (
     FeatureExtractionPipeline as FeatureExtractionPipeline,
 )
+from regard.pipelines.fill_mask import FillMaskPipeline as FillMaskPipeline
 from regard.pipelines.job import Failure as Failure
+from regard.pipelines.multi_task import MultiTaskPipeline as MultiTaskPipeline
+from regard.pipelines.question_answering import (
+    QuestionAnsweringPipeline as QuestionAnsweringPipeline,
+)
+from regard.pipelines.semantic_role_labeling import (
+    SemanticRoleLabelingPipeline as SemanticRoleLabelingPipeline,
+)
 from regard.pipelines.sentence_encoder import SentenceEncoder as SentenceEncoder
 from regard.pipelines.sentence_similarity import (
     SentenceSimilarityPipeline as SentenceSimilarityPipeline,
@@ -324,8 +330,6 @@ from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )
 from regard.text.encoding import BatchEncoding as BatchEncoding
-
-# tokenizers
 from regard.text.extend import Extension as Extension
 from regard.text.extend import extend_tokenizer as extend_tokenizer
 from regard.text.families import AutoTokenizer as AutoTokenizer

@@ -12,6 +12,7 @@ from regard.attention.positions import Rotary
 from regard.batch import Layout
 from regard.crossing import Crossing, Scope
 from regard.errors import ConfigError
+from regard.linear import Linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +105,13 @@ class Attention(nn.Module):
                 f"num_key_value_heads ({key_heads}) must divide num_attention_heads ({heads.query})"
             )
         self.head_dim = width // heads.query if heads.size is None else heads.size
-        self.query = nn.Linear(width, heads.query * self.head_dim, bias=biases[0])
-        self.key = nn.Linear(width, key_heads * self.head_dim, bias=biases[0])
-        self.value = nn.Linear(width, key_heads * self.head_dim, bias=biases[0])
+        self.query = Linear(width, heads.query * self.head_dim, bias=biases[0])
+        self.key = Linear(width, key_heads * self.head_dim, bias=biases[0])
+        self.value = Linear(width, key_heads * self.head_dim, bias=biases[0])
         self.query_norm, self.key_norm = norms or (None, None)
         self.rotary = rotary
         self.mix = ScaledDotProduct(dropout, pattern)
-        self.output = nn.Linear(heads.query * self.head_dim, width, bias=biases[1])
+        self.output = Linear(heads.query * self.head_dim, width, bias=biases[1])
 
     def forward(
         self,

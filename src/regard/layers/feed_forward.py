@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from regard.dropout import Dropout
 from regard.layers.activations import activation
+from regard.linear import Linear
 
 
 class WideLinear(nn.Linear):
@@ -46,9 +47,9 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation(act)
-        self.up = nn.Linear(width, inner, bias=bias)
+        self.up = Linear(width, inner, bias=bias)
         self.dropout = Dropout(dropout)
-        self.down = (WideLinear if wide else nn.Linear)(inner, width, bias=bias)
+        self.down = (WideLinear if wide else Linear)(inner, width, bias=bias)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""
@@ -79,10 +80,10 @@ class GatedFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation(act)
-        self.gate = nn.Linear(width, inner, bias=bias)
-        self.up = nn.Linear(width, inner, bias=bias)
+        self.gate = Linear(width, inner, bias=bias)
+        self.up = Linear(width, inner, bias=bias)
         self.dropout = Dropout(dropout)
-        self.down = (WideLinear if wide else nn.Linear)(inner, width, bias=bias)
+        self.down = (WideLinear if wide else Linear)(inner, width, bias=bias)
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""

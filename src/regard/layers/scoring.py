@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from regard.batch import Layout
 from regard.dropout import Dropout
 from regard.layers.activations import activation
+from regard.linear import Linear
 
 
 def first_token(
@@ -32,7 +33,7 @@ class Pooler(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = Linear(width, width)
 
     def forward(
         self, hidden: Float[Tensor, "tokens width"], layout: Layout
@@ -66,7 +67,7 @@ class Classifier(nn.Module):
         self.dense = dense
         self.activation = activation(act)
         self.dropout = Dropout(dropout)
-        self.output = nn.Linear(dense.out_features, classes)
+        self.output = Linear(dense.out_features, classes)
 
     def forward(self, x: Float[Tensor, "count width"]) -> Float[Tensor, "count classes"]:
         """Score each vector, of a text or of a token."""
@@ -98,7 +99,7 @@ class LanguageModelHead(nn.Module):
     ) -> None:
         super().__init__()
         inner = width if inner is None else inner
-        self.dense = nn.Linear(width, inner)
+        self.dense = Linear(width, inner)
         self.activation = activation(act)
         self.norm = nn.LayerNorm(inner, eps=eps)
         self.decoder = word_scores(inner, vocabulary, tied=tied)
@@ -117,7 +118,7 @@ def word_scores(width: int, vocabulary: int, *, tied: bool, bias: bool = True) -
         tied: Whether the model sets the matrix, so that the map never needs one of its own.
         bias: Whether each word has a bias, at first zero.
     """
-    scores = nn.Linear(width, vocabulary, bias=bias, device="meta" if tied else None)
+    scores = Linear(width, vocabulary, bias=bias, device="meta" if tied else None)
     if bias:
         scores.bias = nn.Parameter(torch.zeros(vocabulary))
     return scores

@@ -11,6 +11,7 @@ from regard.batch import Layout, TokenBatch
 from regard.errors import ConfigError
 from regard.layers.activations import activation
 from regard.layers.blocks import Stack
+from regard.linear import Linear
 from regard.models.encoder import TextBase
 from regard.models.generative import Generative
 from regard.models.heads import EncoderHead, SequenceLabels, WordLabels, WordScores, flat_choices
@@ -62,7 +63,7 @@ class CausalLM(NextToken):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         with without_memory():
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -100,8 +101,8 @@ class DoubleHeads(LabelledSuccessors, Continues):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         with without_memory():
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.choice = nn.Linear(config.hidden_size, 1)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.choice = Linear(config.hidden_size, 1)
         self.activation = activation(config.summary_activation or "linear")
         self.post_init()
 
@@ -192,7 +193,7 @@ class LastTokenClassification(SequenceLabels):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.score = Linear(config.hidden_size, config.num_labels, bias=False)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows labels"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import TokenBatch
+from regard.linear import Linear
 from regard.models import vision
 from regard.models.family import Family
 from regard.models.vit import ViTConfig, ViTModel, ViTPreTrainedModel
@@ -78,8 +79,8 @@ class DeiTForImageClassificationWithTeacher(DeiTPreTrainedModel, vision.ImageHea
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.cls_classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.distillation_classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.cls_classifier = Linear(config.hidden_size, config.num_labels)
+        self.distillation_classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def logits(

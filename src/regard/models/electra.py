@@ -17,6 +17,7 @@ from regard.config import Config
 from regard.layers.blocks import Stack
 from regard.layers.embeddings import Embeddings, LearnedPositions
 from regard.layers.scoring import Classifier, LanguageModelHead
+from regard.linear import Linear
 from regard.models import bert, decoder, heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
@@ -84,7 +85,7 @@ class ElectraModel(ElectraPreTrainedModel, EncoderModel):
             norm=nn.LayerNorm(narrow, eps=config.layer_norm_eps),
             dropout=config.hidden_dropout_prob,
         )
-        self.widening = nn.Linear(narrow, width) if narrow != width else nn.Identity()
+        self.widening = Linear(narrow, width) if narrow != width else nn.Identity()
         self.encoder = Stack(bert.build_layer(config) for _ in range(config.num_hidden_layers))
         self.pooler = None
         self.post_init()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from regard.batch import Layout, TokenBatch
 from regard.dropout import Dropout
 from regard.layers.scoring import LanguageModelHead, first_token
+from regard.linear import Linear
 from regard.models.encoder import TextBase, TextModel
 from regard.models.lent import lent_base
 from regard.models.losses import (
@@ -69,7 +70,7 @@ class EncoderHead(Labelled, TextModel):
 
     def build_classifier(self, config: Any, classes: int) -> nn.Module:
         """Return the map from a text's vector to scores."""
-        return nn.Linear(config.hidden_size, classes)
+        return Linear(config.hidden_size, classes)
 
     def build_predictions(self, config: Any) -> nn.Module:
         """Return the map from tokens to words."""
@@ -167,7 +168,7 @@ class TokenClassification(LabelledHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "tokens labels"]:
@@ -189,7 +190,7 @@ class QuestionAnswering(LabelledSpans, EncoderHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.qa_outputs = Linear(config.hidden_size, 2)
         self.post_init()
 
     def dropout_rate(self, config: Any) -> float:
@@ -360,7 +361,7 @@ class MaskedLM(WordScores):
 def hidden_layer(config: Any) -> nn.Linear:
     """Return the first of two layers that score; it is the only big part of such a head."""
     with without_memory():
-        return nn.Linear(config.hidden_size, config.hidden_size)
+        return Linear(config.hidden_size, config.hidden_size)
 
 
 def flat_choices(

@@ -21,6 +21,7 @@ from regard.layers.blocks import PreNormLayer, Stack
 from regard.layers.embeddings import Embeddings
 from regard.layers.feed_forward import GatedFeedForward
 from regard.layers.scoring import first_token, mean_vector, word_scores
+from regard.linear import Linear
 from regard.models import heads
 from regard.models.encoder import EncoderModel
 from regard.models.family import Family
@@ -159,7 +160,7 @@ class _Head(ModernBertPreTrainedModel, heads.EncoderHead):
 
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, config.classifier_bias)
+        self.dense = Linear(config.hidden_size, config.hidden_size, config.classifier_bias)
         self.activation = activation(config.classifier_activation)
         self.norm = _norm(config)
         self.pool = mean_vector if config.classifier_pooling == "mean" else first_token

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.batch import Layout, TokenBatch
+from regard.linear import Linear
 from regard.models.heads import EncoderHead, LabelledHead, LabelledScores
 from regard.models.losses import both_labels, classification_loss, labelled_loss, token_loss
 from regard.models.model import without_memory
@@ -19,7 +20,7 @@ class NextSentencePrediction(LabelledHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.next_sentence = Linear(config.hidden_size, 2)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "rows 2"]:
@@ -45,7 +46,7 @@ class PreTraining(LabelledScores, EncoderHead):
         super().__init__(config)
         with without_memory():
             self.predictions = self.build_predictions(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.next_sentence = Linear(config.hidden_size, 2)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:

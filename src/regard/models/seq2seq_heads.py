@@ -13,6 +13,7 @@ from regard.batch import Layout, TokenBatch
 from regard.checkpoints.keymap import KeyTable
 from regard.layers.blocks import Stack
 from regard.layers.scoring import Classifier
+from regard.linear import Linear
 from regard.models.generative import Generative, project
 from regard.models.heads import hidden_layer
 from regard.models.losses import (
@@ -125,7 +126,7 @@ class ConditionalGeneration(Generative, LabelledSeq2SeqHead):
         super().__init__(config)
         with without_memory():
             words = self.base_model.decoder.embeddings.words
-            self.lm_head = nn.Linear(config.hidden_size, words.num_embeddings, bias=False)
+            self.lm_head = Linear(config.hidden_size, words.num_embeddings, bias=False)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -274,7 +275,7 @@ class Seq2SeqQuestionAnswering(LabelledSpans, Seq2SeqHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.qa_outputs = Linear(config.hidden_size, 2)
         self.post_init()
 
     def forward(
@@ -324,7 +325,7 @@ class Seq2SeqCausalLM(Labelled, Generative):
         self.add_module(self.base_model_prefix, self.build_decoder(self.config))
         with without_memory():
             words = self.base_model.get_input_embeddings()
-            self.lm_head = nn.Linear(config.hidden_size, words.num_embeddings, bias=False)
+            self.lm_head = Linear(config.hidden_size, words.num_embeddings, bias=False)
         self.post_init()
 
     def build_decoder(self, config: Any) -> Seq2SeqDecoder:

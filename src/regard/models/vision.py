@@ -14,6 +14,7 @@ from regard.checkpoints.keymap import KeyTable
 from regard.dropout import Dropout
 from regard.errors import ConfigError
 from regard.layers.blocks import Stack
+from regard.linear import Linear
 from regard.models.losses import Labelled, SequenceLabelled, sequence_loss
 from regard.models.model import without_memory
 from regard.models.states import ObservedModel
@@ -222,7 +223,7 @@ class ImageClassification(SequenceLabelled, ImageHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def logits(self, batch: TokenBatch) -> Float[Tensor, "images labels"]:

@@ -18,6 +18,7 @@ from regard.errors import ConfigError
 from regard.layers.activations import activation
 from regard.layers.blocks import PreNormLayer, Stack
 from regard.layers.feed_forward import FeedForward
+from regard.linear import Linear
 from regard.models import vision
 from regard.models.family import Family
 from regard.models.model import PreTrainedModel
@@ -84,7 +85,7 @@ class ClassTokenPooler(nn.Module):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
         self.activation = activation(config.pooler_act)
 
     def forward(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from regard.linear import Linear
+
 Initialise = Callable[[nn.Module], None]
 
 
@@ -19,7 +21,7 @@ def resized_embedding(old: nn.Embedding, count: int, initialise: Initialise) -> 
 
 def resized_output(old: nn.Linear, count: int, initialise: Initialise) -> nn.Linear:
     """Return a linear map to `count` scores: those of `old`, and after them fresh ones."""
-    new = nn.Linear(old.in_features, count, bias_of(old) is not None).to(old.weight)
+    new = Linear(old.in_features, count, bias_of(old) is not None).to(old.weight)
     initialise(new)
     _copy_rows(old.weight, new.weight)
     if bias_of(old) is not None:

@@ -28,8 +28,8 @@ class Job(Generic[Given]):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what its inputs are")
 
-    def cut(self, inputs: Sequence[Given]) -> list[Cut]:
-        """Return the windows of each input."""
+    def cut(self, inputs: Sequence[Given]) -> Sequence[Cut | ValueError]:
+        """Return the windows of each input, or in their place why there are none."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it reads")
 
     def forward(self, batch: TokenBatch) -> Sequence[Any]:
@@ -57,7 +57,7 @@ class TextJob(Job[str]):
         """Return a text."""
         return check_text(item)
 
-    def cut(self, inputs: Sequence[str]) -> list[Cut]:
+    def cut(self, inputs: Sequence[str]) -> Sequence[Cut | ValueError]:
         """Return the windows of each text."""
         return self.reader.texts(inputs, offsets=self.offsets)
 

@@ -16,8 +16,9 @@ from regard.layers.embeddings import LearnedPositions
 from regard.models.auto import AutoModel, family_of
 from regard.models.encoder import TextBase, TextModel
 from regard.models.heads import EncoderHead
+from regard.models.model import PreTrainedModel
 from regard.pipelines.job import Failure, Job, is_one, shaped
-from regard.pipelines.reading import Reader, Window
+from regard.pipelines.reading import Cut, Reader, Window
 from regard.text.families import AutoTokenizer
 from regard.text.options import UNLIMITED
 from regard.text.tokenizer import Tokenizer
@@ -61,13 +62,13 @@ class Pipeline:
     task: ClassVar[str]
     default_model: ClassVar[str | None] = MINILM
     #: What a model must be.
-    takes: ClassVar[type[TextModel]] = TextModel
+    takes: ClassVar[type[PreTrainedModel]] = TextModel
     #: What loads the model; None is the family's base.
     auto: ClassVar[type[AutoModel] | None] = None
 
     def __init__(
         self,
-        model: TextModel,
+        model: PreTrainedModel,
         tokenizer: Tokenizer,
         *,
         batch_tokens: int = BATCH_TOKENS,
@@ -166,11 +167,17 @@ class Pipeline:
                 given[number] = job.check(item)
             except (TypeError, ValueError) as error:
                 results[number] = self._failed(done + number, error)
-        cuts = job.cut([*given.values()])
-        windows = [window for cut in cuts for window in cut.windows]
+        cuts: dict[int, Cut] = {}
+        for number, cut in zip(given, job.cut([*given.values()]), strict=True):
+            if isinstance(cut, ValueError):
+                results[number] = self._failed(done + number, cut)
+            else:
+                cuts[number] = cut
+        windows = [window for cut in cuts.values() for window in cut.windows]
         found = iter(self._forward(windows, job))
-        for (number, item), cut in zip(given.items(), cuts, strict=True):
-            results[number] = job.answer(item, cut, [*itertools.islice(found, len(cut.windows))])
+        for number, cut in cuts.items():
+            here = [*itertools.islice(found, len(cut.windows))]
+            results[number] = job.answer(given[number], cut, here)
         return results
 
     def _failed(self, number: int, error: Exception) -> Failure:
@@ -198,7 +205,7 @@ class Pipeline:
         return found
 
 
-def head_of(model: TextModel, kind: type[EncoderHead], task: str) -> EncoderHead:
+def head_of(model: PreTrainedModel, kind: type[EncoderHead], task: str) -> EncoderHead:
     """Return a model as the head that a task needs.
 
     Raises:
@@ -209,13 +216,13 @@ def head_of(model: TextModel, kind: type[EncoderHead], task: str) -> EncoderHead
     raise TypeError(f"{type(model).__name__} cannot do {task}: wanted a {kind.__name__} head")
 
 
-def longest_input(model: TextModel, tokenizer: Tokenizer) -> int:
+def longest_input(model: PreTrainedModel, tokenizer: Tokenizer) -> int:
     """Return how many tokens both the model and its tokenizer take.
 
     Raises:
         ConfigError: Neither says.
     """
-    base = model.base_model if isinstance(model, EncoderHead) else model
+    base = model.base_model
     found = [tokenizer.model_max_length]
     if isinstance(base, TextBase):
         positions = getattr(base.embeddings, "positions", None)

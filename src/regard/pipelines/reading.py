@@ -11,6 +11,8 @@ from regard.text.tokenizer import Tokenizer
 
 #: Windows share a quarter of their tokens unless told otherwise: no token is far from both sides.
 SHARED = 4
+#: Characters of a text that a message shows.
+SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,26 @@ class Cut:
 
     Attributes:
         encoding: The whole text without special tokens; of a pair, the second text.
-        windows: One or more, in order; each but the first begins before the one before it ends.
+        windows: In order; each but the first begins where the one before it ends, or before.
     """
 
     encoding: Encoding
     windows: tuple[Window, ...]
 
     def owners(self) -> list[tuple[int, int]]:
-        """Return for each token its window and its place there.
+        """Return for each token that windows show, in order, its window and its place there.
 
         A token that two windows share is read where it stands further from the edge, since a model
         knows it best there (Devlin et al. 2019, the published code for SQuAD).
         """
         found: list[tuple[int, int]] = []
+        done = self.windows[0].start if self.windows else 0
         for number, window in enumerate(self.windows):
             end = window.end
             if number + 1 < len(self.windows):
                 end = (self.windows[number + 1].start + window.end + 1) // 2
-            found += [(number, window.first + t - window.start) for t in range(len(found), end)]
+            found += [(number, window.first + t - window.start) for t in range(done, end)]
+            done = end
         return found
 
 
@@ -140,26 +144,31 @@ class Reader:
         first = len(self.single.before)
         return [Cut(each, tuple(self._single(each.ids, first, room))) for each in encodings]
 
-    def pairs(self, pairs: Sequence[tuple[str, str]], *, offsets: bool = False) -> list[Cut]:
+    def pairs(
+        self, pairs: Sequence[tuple[str, str]], *, offsets: bool = False
+    ) -> list[Cut | ValueError]:
         """Return windows that have the whole first text, and of the second what there is room for.
 
-        Raises:
-            ValueError: A first text leaves too little room for the second.
+        Where a first text leaves too little room for the second, an error that says so stands in
+        their place.
         """
         firsts = self.tokenizer.encode_batch([a for a, _ in pairs], special=False, offsets=False)
         seconds = self.tokenizer.encode_batch([b for _, b in pairs], special=False, offsets=offsets)
-        return [self._pair(a.ids, b) for a, b in zip(firsts, seconds, strict=True)]
+        return [
+            self._pair(text, a.ids, b)
+            for (text, _), a, b in zip(pairs, firsts, seconds, strict=True)
+        ]
 
     def _single(self, ids: list[int], first: int, room: int) -> Iterator[Window]:
         for start, end in spans(len(ids), room, self.stride):
             yield Window(*self.single.around(ids[start:end]), start, end, first)
 
-    def _pair(self, first: list[int], second: Encoding) -> Cut:
+    def _pair(self, text: str, first: list[int], second: Encoding) -> Cut | ValueError:
         room = self.max_length - self.pair.size - len(first)
         if room < min(len(second), self.max_length // SHARED):
-            raise ValueError(
-                f"a text of {len(first)} tokens leaves room for {max(room, 0)} tokens of the text "
-                f"beside it, in windows of {self.max_length}; make it shorter"
+            return ValueError(
+                f"{shortened(text)} has {len(first)} tokens, which leaves room for {max(room, 0)} "
+                f"of the text beside it, in windows of {self.max_length}; make it shorter"
             )
         before = len(self.pair.before) + len(first) + len(self.pair.between)
         ids, shared = second.ids, min(self.stride, max(room // 2, 0))
@@ -168,6 +177,11 @@ class Reader:
             for start, end in spans(len(ids), room, shared)
         )
         return Cut(second, tuple(windows))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text in quotes, for messages."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def spans(count: int, room: int, shared: int) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder
-from regard.models.encoder import EncoderModel, TextBase, TextModel
+from regard.models.encoder import EncoderModel, TextBase
+from regard.models.model import PreTrainedModel
 from regard.pipelines.job import Failure, TextJob, as_numpy
 from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.pooling import SentencePooling
@@ -32,7 +33,7 @@ class SentenceEncoder(Pipeline):
 
     def __init__(
         self,
-        model: TextModel,
+        model: PreTrainedModel,
         tokenizer: Tokenizer,
         pooling: SentencePooling | None = None,
         **options: Any,

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from regard.errors import nearest
-from regard.models.encoder import TextModel
 from regard.models.generative import Generative
+from regard.models.model import PreTrainedModel
 from regard.pipelines.chat import ChatPipeline
 from regard.pipelines.extractive import ExtractiveSummarizationPipeline
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
+from regard.pipelines.fill_mask import FillMaskPipeline
 from regard.pipelines.generating import GenerationPipeline
+from regard.pipelines.multi_task import MultiTaskPipeline
 from regard.pipelines.pipeline import Pipeline
+from regard.pipelines.question_answering import QuestionAnsweringPipeline
+from regard.pipelines.semantic_role_labeling import SemanticRoleLabelingPipeline
 from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
 from regard.pipelines.summarization import SummarizationPipeline, choose_summarizer
 from regard.pipelines.text2text import Text2TextGenerationPipeline, TranslationPipeline
@@ -25,6 +29,10 @@ from regard.text.tokenizer import Tokenizer
 TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
     "chat": ChatPipeline,
     "feature-extraction": FeatureExtractionPipeline,
+    "fill-mask": FillMaskPipeline,
+    "multi-task": MultiTaskPipeline,
+    "question-answering": QuestionAnsweringPipeline,
+    "semantic-role-labeling": SemanticRoleLabelingPipeline,
     "sentence-similarity": SentenceSimilarityPipeline,
     "summarization": SummarizationPipeline,
     "text-classification": TextClassificationPipeline,
@@ -36,12 +44,14 @@ TASKS: Mapping[str, type[Pipeline] | type[GenerationPipeline]] = {
 }
 #: Other names of the field for the same tasks.
 ALIASES: Mapping[str, str] = {
+    "qa": "question-answering",
     "ner": "token-classification",
+    "srl": "semantic-role-labeling",
     "sentiment-analysis": "text-classification",
 }
 _PAIR = "translation_"
 
-_Model = str | Path | TextModel | Generative | None
+_Model = str | Path | PreTrainedModel | Generative | None
 
 
 @overload
@@ -50,6 +60,22 @@ def pipeline(task: Literal["chat"], model: _Model = None, **options: Any) -> Cha
 def pipeline(
     task: Literal["feature-extraction"], model: _Model = None, **options: Any
 ) -> FeatureExtractionPipeline: ...
+@overload
+def pipeline(
+    task: Literal["fill-mask"], model: _Model = None, **options: Any
+) -> FillMaskPipeline: ...
+@overload
+def pipeline(
+    task: Literal["multi-task"], model: _Model = None, **options: Any
+) -> MultiTaskPipeline: ...
+@overload
+def pipeline(
+    task: Literal["question-answering", "qa"], model: _Model = None, **options: Any
+) -> QuestionAnsweringPipeline: ...
+@overload
+def pipeline(
+    task: Literal["semantic-role-labeling", "srl"], model: _Model = None, **options: Any
+) -> SemanticRoleLabelingPipeline: ...
 @overload
 def pipeline(
     task: Literal["sentence-similarity"], model: _Model = None, **options: Any

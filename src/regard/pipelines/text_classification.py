@@ -72,7 +72,9 @@ class TextClassificationPipeline(Pipeline):
         found = self.answer(inputs, self.job(top_k, function_to_apply, merge))
         return [found] if isinstance(inputs, str) and top_k == -1 else found
 
-    def job(self, top_k: int | None, function: str | None, merge: str) -> "Labelling":
+    def job(
+        self, top_k: int | None = -1, function_to_apply: str | None = None, merge: str = "mean"
+    ) -> "Labelling":
         """Return what labels texts; arguments as for a call."""
         head = head_of(self.model, SequenceLabels, self.task)
         names = head.config.id2label or {}
@@ -81,7 +83,9 @@ class TextClassificationPipeline(Pipeline):
             head=cast("SequenceLabels", head),
             names=tuple(names[number] for number in range(len(names))),
             top_k=top_k,
-            function=_chosen("function_to_apply", function or _usual(head.config), FUNCTIONS),
+            function=_chosen(
+                "function_to_apply", function_to_apply or _usual(head.config), FUNCTIONS
+            ),
             merge=_chosen("merge", merge, MERGES),
         )
 
@@ -104,9 +108,9 @@ class Labelling(TextJob):
             return check_pair(cast("object", item), ("text", "text_pair"))
         return check_text(item)
 
-    def cut(self, inputs: Sequence[Any]) -> list[Cut]:
+    def cut(self, inputs: Sequence[Any]) -> Sequence[Cut | ValueError]:
         """Return the windows of each."""
-        cuts: dict[int, Cut] = {}
+        cuts: dict[int, Cut | ValueError] = {}
         single = [i for i, each in enumerate(inputs) if isinstance(each, str)]
         paired = [i for i, each in enumerate(inputs) if not isinstance(each, str)]
         for read, places in ((self.reader.texts, single), (self.reader.pairs, paired)):

@@ -70,7 +70,7 @@ class TokenClassificationPipeline(Pipeline):
 
     def job(
         self,
-        strategy: str | None = None,
+        aggregation_strategy: str | None = None,
         ignore_labels: Sequence[str] = ("O",),
         stride: int | None = None,
     ) -> "Tagging":
@@ -81,7 +81,7 @@ class TokenClassificationPipeline(Pipeline):
             offsets=True,
             head=cast("TokenClassification", head),
             names=head.config.id2label or {},
-            strategy=check_strategy(strategy or self.aggregation_strategy),
+            strategy=check_strategy(aggregation_strategy or self.aggregation_strategy),
             ignored=frozenset(ignore_labels),
         )
 

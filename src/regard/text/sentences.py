@@ -19,19 +19,25 @@ _SHORT = frozenset(_TEXT.split())
 
 
 def split_sentences(text: str) -> list[str]:
-    """Return the sentences of a text, with white space made single spaces.
+    """Return the sentences of a text, with white space made single spaces; see `sentence_spans`."""
+    return [" ".join(text[start:end].split()) for start, end in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return the characters ``[start, end)`` of each sentence, without white space around it.
 
     A full stop ends none after an abbreviation, an initial or the number of a list's item, nor
     before a small letter; an empty line always does.
     """
-    found: list[str] = []
+    found: list[tuple[int, int]] = []
     start = 0
     for match in _END.finditer(text):
         if _goes_on(text, start, match):
             continue
-        sentence = " ".join(text[start : match.end()].split())
-        if sentence:
-            found.append(sentence)
+        sentence = text[start : match.end()]
+        if sentence.strip():
+            first = start + len(sentence) - len(sentence.lstrip())
+            found.append((first, start + len(sentence.rstrip())))
         start = match.end()
     return found
 

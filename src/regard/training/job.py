@@ -13,6 +13,7 @@ from regard.errors import ConfigError, notices
 from regard.models.auto import AutoConfig, read_config
 from regard.models.model import PreTrainedModel
 from regard.models.multitask import MultiTaskModel, task_configs
+from regard.models.tasks import SAVED_AS
 from regard.training import resume
 from regard.training.arguments import TrainingArguments
 from regard.training.mappings import read_mapping
@@ -20,7 +21,7 @@ from regard.training.multitask import MultiTaskTrainer
 from regard.training.names import ALIASES
 from regard.training.settings import ALONE, Settings, TaskSettings, of_task
 from regard.training.splits import Where, find_splits
-from regard.training.tasks.task import SAVED_AS, Prepared, Task
+from regard.training.tasks.task import Prepared, Task
 from regard.training.trainer import Trainer
 
 #: The settings of a run, in its folder; ``regard train --config`` repeats it.

@@ -2,18 +2,20 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 from regard.config import Config
 from regard.errors import ConfigError, nearest
 from regard.models.auto import family
-from regard.training.tasks.task import SAVED_AS, Task
+from regard.models.tasks import saved_task
+from regard.training.tasks.task import Task
 
 #: Name -> ``module:class``. A new task adds its line here.
 TASKS: Mapping[str, str] = {
     "text-classification": "regard.training.tasks.text_classification:TextClassification",
     "text-regression": "regard.training.tasks.text_regression:TextRegression",
     "token-classification": "regard.training.tasks.token_classification:TokenClassification",
+    "predicate-identification": "regard.training.tasks.predicate_identification:"
+    "PredicateIdentification",
     "semantic-role-labeling": "regard.training.tasks.semantic_role_labeling:SemanticRoleLabeling",
     "question-answering": "regard.training.tasks.question_answering:QuestionAnswering",
     "multiple-choice": "regard.training.tasks.multiple_choice:MultipleChoice",
@@ -81,7 +83,7 @@ def task_of(config: Config, name: str | None = None) -> Task:
     Raises:
         ConfigError: The model has no head for the task, or says nothing and none is named.
     """
-    saved: dict[str, Any] = dict(config.extra.get(SAVED_AS) or {})
+    saved = saved_task(config)
     said = saved.pop("name", None)
     found = None if name is None else task_class(name)
     if found is None:

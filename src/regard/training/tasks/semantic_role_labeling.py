@@ -12,15 +12,12 @@ from regard.data.labels import encode_labels
 from regard.data.loading import SUFFIXES, load_dataset
 from regard.data.mapping import OWNERS
 from regard.errors import DataError
+from regard.models.tasks import NOTHING, PREDICATE, has_segments
 from regard.training.metrics.metric import Metric
 from regard.training.metrics.spans import Spans
 from regard.training.tasks.task import Column, Prepared, Task, label_fields
 from regard.training.tasks.token_classification import TokenClassification
 from regard.training.tasks.words import check_words, numbered, spread, word_labels, word_rows
-
-NOTHING = "_"
-#: What stands in the roles at the predicate itself; it is given, and counts for nothing.
-PREDICATE = "V"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +102,6 @@ class SemanticRoleLabeling(TokenClassification):
             {"roles": roles, "arguments": _arguments(words, roles)}
             for words, roles in zip(sentences, found, strict=True)
         ]
-
-
-def has_segments(config: Config) -> bool:
-    """Whether a model tells two segments apart."""
-    return (vars(config).get("type_vocab_size") or 0) > 1
 
 
 def _as_span(role: str) -> str:

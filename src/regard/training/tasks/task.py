@@ -16,9 +16,6 @@ from regard.models.auto import AutoModel
 from regard.text.families import AutoTokenizer
 from regard.training.metrics.metric import Metric
 
-#: The key of config.json under which a trained model says what for.
-SAVED_AS = "regard_task"
-
 
 @dataclass(frozen=True)
 class Column:
@@ -108,7 +105,7 @@ class Task(ABC):
         return [field.name for field in dataclasses.fields(cls)]
 
     def saved(self) -> dict[str, Any]:
-        """Return what the trained model's config.json keeps under `SAVED_AS`."""
+        """Return what the trained model's config.json keeps under `models.tasks.SAVED_AS`."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
     def read(self, path: Any, file_format: str | None = None) -> Examples:

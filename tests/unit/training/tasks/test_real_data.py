@@ -19,6 +19,7 @@ CORPORA = [
     ("text-similarity", "sick", {}, 1),
     ("ner", "wnut17", {}, 13),
     ("srl", "up_en", {}, None),
+    ("predicate-identification", "up_en", {}, 2),
     ("qa", "xquad/en.train.json", {}, None),
     ("translation", "multi30k", {"text": "en", "target": "de"}, None),
 ]

@@ -10,9 +10,10 @@ from regard.data.examples import Examples
 from regard.errors import ConfigError, DataError
 from regard.models.bert import BertConfig
 from regard.models.distilbert import DistilBertConfig
+from regard.models.tasks import SAVED_AS
 from regard.text import BertTokenizer
 from regard.training.tasks.registry import ALIASES, TASKS, has_head, task_class, task_of
-from regard.training.tasks.task import SAVED_AS, Prepared, Task
+from regard.training.tasks.task import Prepared, Task
 
 WORDS = ["a", "b", "##b", "c", "d", "e", ".", "?"]
 
@@ -248,6 +249,35 @@ def test_a_predicate_that_is_no_word(tokenizer):
     for wrong, message in ((4, "word 4; there are 4"), ("verb", "'predicate' is 'verb'")):
         with pytest.raises(DataError, match=message):
             task.prepare(Examples(ROLES | {"predicate": [wrong]}), tokenizer, config())
+
+
+def test_words_with_a_sense_are_predicates(tokenizer, tmp_path):
+    plain = "{}\t{}" + "\t_" * 8
+    lines = [
+        plain.format(1, "a") + "\t_\tARG0\t_",
+        plain.format(2, "bb") + "\tbb.01\tV\t_",
+        plain.format(3, "c") + "\tc.01\t_\tV",
+        "",
+        plain.format(1, "d") + "\t_",
+        "",
+    ]
+    (tmp_path / "x.conllu").write_text("\n".join(lines) + "\n")
+    task = task_class("predicate-identification")()
+    examples = task.named(task.read(tmp_path / "x.conllu"))
+    assert [*examples.column("tags")] == [["O", "V", "V"], ["O"]]
+    found, data = ready(task, examples, tokenizer)
+    number = found.label2id
+    row = data.dataset[0]
+    assert row["labels"] == [-100, number["O"], number["V"], -100, number["V"], -100]
+    said = [[number[tag] for tag in tags] for tags in ("OOVOVO", "OVOOOO")]
+    padded = np.full((2, 6), -100)
+    for place, labels in enumerate(data.dataset["labels"]):
+        padded[place, : len(labels)] = labels
+    metrics = task.metric(found, data)((logits(said, 2), padded))
+    # Both predicates are found, and one that is none; neighbours are two.
+    assert (metrics["precision"], metrics["recall"]) == (pytest.approx(2 / 3), 1.0)
+    rows = task.decode(logits(said, 2), data, found)
+    assert [each["predicates"] for each in rows] == [[1, 2], [0]]
 
 
 def test_answers_out_of_windows(tokenizer):
