@@ -339,6 +339,12 @@ _PUBLIC = {
     "SentenceEncoder": "regard.pipelines.sentence_encoder",
     "SentenceSimilarityPipeline": "regard.pipelines.sentence_similarity",
     "ZeroShotClassificationPipeline": "regard.pipelines.zero_shot_classification",
+    "ClusteringPipeline": "regard.pipelines.clustering",
+    "ImageClassificationPipeline": "regard.pipelines.image_classification",
+    "ParaphraseMiningPipeline": "regard.pipelines.clustering",
+    "RankingPipeline": "regard.pipelines.ranking",
+    "SearchIndex": "regard.pipelines.search",
+    "SearchPipeline": "regard.pipelines.search",
     "pipeline": "regard.pipelines.tasks",
     # errors
     "CheckpointError": "regard.errors",

@@ -295,14 +295,9 @@ from regard.models.xlm_roberta import (
 from regard.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from regard.models.xlm_roberta import XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel
 from regard.pipelines.chat import ChatPipeline as ChatPipeline
-from regard.pipelines.job import Failure as Failure
-from regard.pipelines.text_classification import (
-    TextClassificationPipeline as TextClassificationPipeline,
-)
-from regard.pipelines.token_classification import (
-    TokenClassificationPipeline as TokenClassificationPipeline,
-)
 from regard.pipelines.chat import Conversation as Conversation
+from regard.pipelines.clustering import ClusteringPipeline as ClusteringPipeline
+from regard.pipelines.clustering import ParaphraseMiningPipeline as ParaphraseMiningPipeline
 from regard.pipelines.extractive import (
     ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,
 )
@@ -311,6 +306,13 @@ from regard.pipelines.extractive import (
 from regard.pipelines.feature_extraction import (
     FeatureExtractionPipeline as FeatureExtractionPipeline,
 )
+from regard.pipelines.image_classification import (
+    ImageClassificationPipeline as ImageClassificationPipeline,
+)
+from regard.pipelines.job import Failure as Failure
+from regard.pipelines.ranking import RankingPipeline as RankingPipeline
+from regard.pipelines.search import SearchIndex as SearchIndex
+from regard.pipelines.search import SearchPipeline as SearchPipeline
 from regard.pipelines.sentence_encoder import SentenceEncoder as SentenceEncoder
 from regard.pipelines.sentence_similarity import (
     SentenceSimilarityPipeline as SentenceSimilarityPipeline,
@@ -319,7 +321,13 @@ from regard.pipelines.summarization import SummarizationPipeline as Summarizatio
 from regard.pipelines.tasks import pipeline as pipeline
 from regard.pipelines.text2text import Text2TextGenerationPipeline as Text2TextGenerationPipeline
 from regard.pipelines.text2text import TranslationPipeline as TranslationPipeline
+from regard.pipelines.text_classification import (
+    TextClassificationPipeline as TextClassificationPipeline,
+)
 from regard.pipelines.text_generation import TextGenerationPipeline as TextGenerationPipeline
+from regard.pipelines.token_classification import (
+    TokenClassificationPipeline as TokenClassificationPipeline,
+)
 from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )

@@ -91,6 +91,11 @@ class GenerationPipeline:
         return cls(model, tokenizer, **own)
 
     @classmethod
+    def fitting(cls, model: Any, options: dict[str, Any]) -> type[Any]:
+        """Return the class that does the task with a model and `options`: this one, for most."""
+        return cls
+
+    @classmethod
     def choose_model(cls, name: str | Path, options: Mapping[str, Any]) -> type[AutoModel]:
         """Return what loads the model."""
         return cls.auto

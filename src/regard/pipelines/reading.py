@@ -20,7 +20,7 @@ class Window:
     Attributes:
         ids: Token ids, special tokens included.
         segments: For each 0, or 1 if it is of the second text.
-        start: The first token of the text that it shows; of a pair, of the second text.
+        start: The first token of the text that it shows; of a pair, of the one that windows part.
         end: The token after the last.
         first: Where in `ids` the token `start` stands.
     """
@@ -37,7 +37,7 @@ class Cut:
     """A text and its windows.
 
     Attributes:
-        encoding: The whole text without special tokens; of a pair, the second text.
+        encoding: The whole text without special tokens; of a pair, the one that windows part.
         windows: One or more, in order; each but the first begins before the one before it ends.
     """
 
@@ -57,6 +57,19 @@ class Cut:
                 end = (self.windows[number + 1].start + window.end + 1) // 2
             found += [(number, window.first + t - window.start) for t in range(len(found), end)]
         return found
+
+
+@dataclass(frozen=True)
+class Product(Cut):
+    """A text with each of several others.
+
+    Attributes:
+        encoding: That text.
+        windows: Those of all parts.
+        parts: It with each other text.
+    """
+
+    parts: tuple[Cut, ...]
 
 
 @dataclass(frozen=True)
@@ -148,26 +161,58 @@ class Reader:
         """
         firsts = self.tokenizer.encode_batch([a for a, _ in pairs], special=False, offsets=False)
         seconds = self.tokenizer.encode_batch([b for _, b in pairs], special=False, offsets=offsets)
-        return [self._pair(a.ids, b) for a, b in zip(firsts, seconds, strict=True)]
+        return [self._pair(a, b) for a, b in zip(firsts, seconds, strict=True)]
+
+    def products(
+        self,
+        firsts: Sequence[str],
+        seconds: Sequence[str],
+        *,
+        part_first: bool = False,
+        offsets: bool = False,
+    ) -> list[Product]:
+        """Return each first text with each second text.
+
+        Args:
+            firsts: Texts.
+            seconds: Texts.
+            part_first: Whether windows part the first texts and have the whole second, or the other
+                way around.
+            offsets: Whether they are needed of the texts that windows part.
+
+        Raises:
+            ValueError: A text that is to be whole leaves too little room for the one beside it.
+        """
+        encode = self.tokenizer.encode_batch
+        ones = encode(firsts, special=False, offsets=offsets and part_first)
+        others = encode(seconds, special=False, offsets=offsets and not part_first)
+        found: list[Product] = []
+        for one in ones:
+            parts = tuple(self._pair(one, other, part_first=part_first) for other in others)
+            windows = itertools.chain.from_iterable(part.windows for part in parts)
+            found.append(Product(one, tuple(windows), parts))
+        return found
 
     def _single(self, ids: list[int], first: int, room: int) -> Iterator[Window]:
         for start, end in spans(len(ids), room, self.stride):
             yield Window(*self.single.around(ids[start:end]), start, end, first)
 
-    def _pair(self, first: list[int], second: Encoding) -> Cut:
-        room = self.max_length - self.pair.size - len(first)
-        if room < min(len(second), self.max_length // SHARED):
+    def _pair(self, first: Encoding, second: Encoding, *, part_first: bool = False) -> Cut:
+        whole, parted = (second, first) if part_first else (first, second)
+        room = self.max_length - self.pair.size - len(whole)
+        if room < min(len(parted), self.max_length // SHARED):
             raise ValueError(
-                f"a text of {len(first)} tokens leaves room for {max(room, 0)} tokens of the text "
+                f"a text of {len(whole)} tokens leaves room for {max(room, 0)} tokens of the text "
                 f"beside it, in windows of {self.max_length}; make it shorter"
             )
-        before = len(self.pair.before) + len(first) + len(self.pair.between)
-        ids, shared = second.ids, min(self.stride, max(room // 2, 0))
-        windows = (
-            Window(*self.pair.around(first, ids[start:end]), start, end, before)
-            for start, end in spans(len(ids), room, shared)
-        )
-        return Cut(second, tuple(windows))
+        ids, beside, windows = parted.ids, whole.ids, list[Window]()
+        before = len(self.pair.before)
+        if not part_first:
+            before += len(beside) + len(self.pair.between)
+        for start, end in spans(len(ids), room, min(self.stride, max(room // 2, 0))):
+            pair = (ids[start:end], beside) if part_first else (beside, ids[start:end])
+            windows.append(Window(*self.pair.around(*pair), start, end, before))
+        return Cut(parted, tuple(windows))
 
 
 def spans(count: int, room: int, shared: int) -> Iterator[tuple[int, int]]:
