@@ -134,34 +134,32 @@ def _merged(one: tuple[Any, Any, Any], other: tuple[Any, Any, Any], top_k: int) 
 def communities(vectors: Any, threshold: float, min_size: int) -> Iterator[Any]:
     """Yield the numbers of texts within `threshold` of a centre, those nearest to it first.
 
-    Texts with the most neighbours are centres first, and each text is in one community. Neighbours
-    are computed twice and never kept: of texts that are all alike there would be too many.
+    Texts with the most neighbours are centres first, unless they are in a community already.
+    Neighbours are computed twice and never kept: of texts all alike there would be too many.
 
     Args:
         vectors: (texts, width) of length 1.
         threshold: The least cosine.
         min_size: Texts of a community at least.
     """
-    counts = np.concatenate(
-        [(block >= threshold).sum(1) for block in _cosines(vectors, np.arange(len(vectors)))]
-        or [np.empty(0, int)]
-    )
-    free = np.ones(len(vectors), bool)
-    centres = np.argsort(-counts, kind="stable")
-    centres = centres[counts[centres] >= min_size]
-    for block in _cosines(vectors, centres):
-        for cosines in block:
-            near = np.flatnonzero((cosines >= threshold) & free)
-            if len(near) >= max(min_size, 1):
-                free[near] = False
-                yield near[np.argsort(-cosines[near], kind="stable")]
-
-
-def _cosines(vectors: Any, rows: Any) -> Iterator[Any]:
-    """Yield cosines (some rows, texts), in blocks of bounded size."""
     size = max(BLOCK * BLOCK // max(len(vectors), 1), 1)
-    for start in range(0, len(rows), size):
-        yield vectors[rows[start : start + size]] @ vectors.T
+    counts = np.zeros(len(vectors), int)
+    for start in range(0, len(vectors), size):
+        cosines = vectors[start : start + size] @ vectors.T
+        counts[start : start + size] = (cosines >= threshold).sum(1)
+    centres = np.argsort(-counts, kind="stable")
+    centres = centres[counts[centres] >= max(min_size, 1)]
+    free = np.ones(len(vectors), bool)
+    for start in range(0, len(centres), size):
+        chosen = centres[start : start + size]
+        chosen = chosen[free[chosen]]
+        for centre, cosines in zip(chosen, vectors[chosen] @ vectors.T, strict=True):
+            near = np.flatnonzero((cosines >= threshold) & free)
+            if not free[centre] or len(near) < min_size:
+                continue
+            free[near] = False
+            cosines[centre] = np.inf  # a copy of it is as near
+            yield near[np.argsort(-cosines[near], kind="stable")]
 
 
 def k_means(vectors: Any, clusters: int) -> list[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regard.pipelines.passages import best_places
 
@@ -25,7 +26,7 @@ class Passaged(Protocol):
     """
 
     vectors: Any
-    starts: Any
+    starts: NDArray[Any]
 
 
 #: Returns for one query the documents and their scores, best first.
@@ -58,7 +59,7 @@ def best_window(index: Passaged, document: int, query: Any) -> tuple[int, int]:
     return int((index.vectors[start:end] @ query).argmax()), int(end - start)
 
 
-def _blocks(starts: Any) -> Iterator[tuple[int, int]]:
+def _blocks(starts: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Yield (first, after the last) documents whose vectors fill a block."""
     first, count = 0, len(starts) - 1
     while first < count:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regard.pipelines import stored_index
 from regard.pipelines.job import Failure, check_text, shaped
@@ -33,7 +34,7 @@ class SearchIndex:
         self.encoder = encoder or SentenceEncoder.from_pretrained()
         width = self.encoder.encode("a").shape[0]
         self.vectors: Any = np.empty((0, width), np.float32)
-        self.starts: Any = np.zeros(1, np.int64)
+        self.starts: NDArray[Any] = np.zeros(1, np.int64)
         self.places: Any = np.empty((0, 2), np.int64)
         self.texts: Sequence[str] = []
         self.graph = Graph(width) if approximate else None
@@ -95,7 +96,7 @@ class SearchIndex:
         return shaped(query, self._search(queries, top_k or len(self)))
 
     def nearest(self, queries: Any, top_k: int) -> list[list[dict[str, Any]]]:
-        """Return what `search` does, for vectors (n, width)."""
+        """Return what `search` does, for the vectors (n, width) of queries."""
         if not len(self):
             return [[] for _ in queries]
         queries = normalized(np.asarray(queries, np.float32))
@@ -137,8 +138,7 @@ class SearchIndex:
             yield from (each if isinstance(each, Failure) else next(hits) for each in part)
 
     def _owners(self, windows: Any) -> Any:
-        found: Any = np.searchsorted(self.starts, windows, side="right")
-        return found - 1
+        return np.searchsorted(self.starts, windows, side="right") - 1
 
     def _hits(self, query: Any, found: Found) -> list[dict[str, Any]]:
         hits: list[dict[str, Any]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors_numpy
 
@@ -30,7 +31,7 @@ class Storable(Protocol):
 
     encoder: SentenceEncoder
     vectors: Any
-    starts: Any
+    starts: NDArray[Any]
     places: Any
     texts: Sequence[str]
     graph: Graph | None
@@ -52,7 +53,7 @@ class Stored:
 
     model: str
     vectors: Any
-    starts: Any
+    starts: NDArray[Any]
     places: Any
     probes: Any
     texts: Sequence[str]
