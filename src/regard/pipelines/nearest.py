@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,15 @@ def _blocks(starts: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Yield (first, after the last) documents whose vectors fill a block."""
     first, count = 0, len(starts) - 1
     while first < count:
-        last = int(np.searchsorted(starts, starts[first] + BLOCK, side="right")) - 1
+        last = int(owners(starts, starts[first] + BLOCK))
         last = min(max(last, first + 1), count)
         yield first, last
         first = last
+
+
+def owners(starts: NDArray[Any], windows: Any) -> Any:
+    """Return the documents that have these windows."""
+    return cast("Any", np).searchsorted(starts, windows, side="right") - 1
 
 
 class Graph:

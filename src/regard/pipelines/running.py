@@ -5,7 +5,8 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from regard.errors import nearest
 from regard.pipelines.job import Failure, Inputs, is_one, shaped
@@ -54,6 +55,11 @@ class Runner:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Return the answers; see each task."""
         raise NotImplementedError(f"{type(self).__name__} does not say what a call does")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | None = None, **options: Any) -> Self:
+        """Load what the task needs; see each task."""
+        raise NotImplementedError(f"{cls.__name__} does not say what it loads")
 
     @classmethod
     def call_options(cls) -> tuple[str, ...]:

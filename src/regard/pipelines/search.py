@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regard.pipelines import stored_index
 from regard.pipelines.job import Failure, check_text, shaped
-from regard.pipelines.nearest import Found, Graph, best_window, nearest_exact
+from regard.pipelines.nearest import Found, Graph, best_window, nearest_exact, owners
 from regard.pipelines.passages import check_top_k, embed_passages, hit
 from regard.pipelines.sentence_encoder import SentenceEncoder, normalized
 
@@ -103,7 +103,7 @@ class SearchIndex:
         if self.graph is None:
             found = nearest_exact(self, queries, top_k)
         else:
-            found = self.graph.nearest(queries, top_k, self._owners)
+            found = self.graph.nearest(queries, top_k, lambda windows: owners(self.starts, windows))
         return [self._hits(query, each) for query, each in zip(queries, found, strict=True)]
 
     def save(self, folder: str | Path) -> None:
@@ -136,9 +136,6 @@ class SearchIndex:
             good = [each for each in part if not isinstance(each, Failure)]
             hits = iter(self.nearest(np.stack(good), top_k) if good else [])
             yield from (each if isinstance(each, Failure) else next(hits) for each in part)
-
-    def _owners(self, windows: Any) -> Any:
-        return np.searchsorted(self.starts, windows, side="right") - 1
 
     def _hits(self, query: Any, found: Found) -> list[dict[str, Any]]:
         hits: list[dict[str, Any]] = []

@@ -142,11 +142,7 @@ def pipeline(
     if task.startswith(_PAIR):
         options = {**TranslationPipeline.of_pair(task), **options}
         task = TranslationPipeline.task
-    task = ALIASES.get(task, task)
-    if task not in TASKS:
-        near = nearest(task, (*TASKS, *ALIASES))
-        raise ValueError(f"unknown task {task!r}{near}; tasks: {', '.join(sorted(TASKS))}")
-    kind = TASKS[task]
+    kind = find_task(task)
     options = modern_options(kind, options)
     kind = kind.fitting(model, options)
     if model is None or isinstance(model, str | Path):
@@ -163,3 +159,16 @@ def pipeline(
     if issubclass(kind, Pipeline) and isinstance(model, kind.takes):
         return kind(model, tokenizer, **options)
     raise TypeError(f"{type(model).__name__} cannot do {task}: that takes another kind of model")
+
+
+def find_task(name: str) -> type[Runner] | type[GenerationPipeline]:
+    """Return the pipeline of a name in `TASKS` or `ALIASES`.
+
+    Raises:
+        ValueError: There is no such task; names the nearest one.
+    """
+    found = TASKS.get(ALIASES.get(name, name))
+    if found is None:
+        near = nearest(name, (*TASKS, *ALIASES))
+        raise ValueError(f"unknown task {name!r}{near}; tasks: {', '.join(sorted(TASKS))}")
+    return found
