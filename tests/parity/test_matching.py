@@ -100,9 +100,7 @@ def test_communities_are_those_of_the_reference(vectors: Any) -> None:
 def test_pairs_are_those_of_the_reference(vectors: Any) -> None:
     """The pairs from a threshold on, best first."""
     peer = pytest.importorskip("sentence_transformers.util")
-    known = peer.paraphrase_mining_embeddings(
-        torch.from_numpy(vectors), top_k=300, max_pairs=10**6
-    )
+    known = peer.paraphrase_mining_embeddings(torch.from_numpy(vectors), top_k=300, max_pairs=10**6)
     known = [(score, *sorted(pair)) for score, *pair in known if score >= 0.9]
     scores, firsts, seconds = close_pairs(vectors, 0.9, 10**6)
     assert len(known) > 50

@@ -229,8 +229,11 @@ def _write_table(rows: Sequence[Record], fields: Sequence[str], *, header: bool)
 
 
 def _column(name: str, values: Sequence[Any]) -> Column:
+    """Return a column; numbers take little space."""
+    title = name.replace("_", " ").capitalize()
     number = all(isinstance(value, int | float | None) for value in values)
-    return Column(name.replace("_", " ").capitalize(), 10 if number else None, right=number)
+    least = 9 if any(isinstance(value, float) for value in values) else 6
+    return Column(title, max(least, len(title)) if number else None, right=number)
 
 
 def _cell(value: Any) -> str:

@@ -1,8 +1,9 @@
 """``regard ask``: questions that a text answers."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -47,11 +48,11 @@ def ask(
     inputs = Inputs(questions, None)
     kind = options.task_class("question-answering", model, asked)
     pipeline = options.load_task(kind, model, revision, device, dtype)
-    for name, text in texts:
-        answers = inputs.answers(_caller(pipeline, asked, text))
-        output.write_answers(
-            _named(answers, name if len(texts) > 1 else None), "question", "answers"
-        )
+    found = itertools.chain.from_iterable(
+        _named(inputs.answers(_caller(pipeline, asked, text)), name if len(texts) > 1 else None)
+        for name, text in texts
+    )
+    output.write_answers(found, "question", "answers")
     inputs.end()
 
 
@@ -69,11 +70,11 @@ def _caller(pipeline: Any, asked: dict[str, Any], text: str) -> Any:
     return call
 
 
-def _named(answers: Iterable[list[Any]], name: str) -> Iterator[list[Any]]:
-    """Yield questions and answers that say in which file they are."""
+def _named(answers: Iterable[list[Any]], name: str | None) -> Iterator[list[Any]]:
+    """Yield questions and answers, which say in which file they are if it has a `name`."""
     for portion in answers:
-        for _, answer in portion:
+        for _, answer in portion if name else []:
             each: dict[str, Any]
-            for each in answer if isinstance(answer, list) else [answer]:
+            for each in cast("list[Any]", answer) if isinstance(answer, list) else [answer]:
                 each["file"] = name
         yield portion

@@ -1,7 +1,7 @@
 """``regard classify``: the labels of texts, those of a model or any, without training."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -61,7 +61,7 @@ def classify(
     pipeline = options.load_task(kind, model, revision, device, dtype)
     found = map(_records, inputs.answers(lambda portion: pipeline(portion, **asked)))
     if as_csv:
-        output.write([_flat(portion) for portion in found])
+        output.write(map(_flat, found))
     else:
         columns = (Column("Text"), Column("Label", _width(pipeline, asked)))
         score = Column("Score", 8, right=True)
@@ -95,15 +95,14 @@ def _read_choices(
     return "zero-shot-classification", asked
 
 
-def _records(answers: Iterable[tuple[str, Any]]) -> list[Record]:
+def _records(answers: list[tuple[Any, Any]]) -> list[Record]:
     """Return texts with labels and scores, whichever pipeline gave them."""
     found: list[Record] = []
     for text, answer in answers:
-        named = answer
+        named: dict[str, Any] = answer
         if isinstance(answer, list):
-            ranked: Any = answer
-            names = ("label", "score")
-            named = {f"{name}s": [each[name] for each in ranked] for name in names}
+            ranked = cast("list[dict[str, Any]]", answer)
+            named = {f"{name}s": [each[name] for each in ranked] for name in ("label", "score")}
         scores = [round(score, 6) for score in named["scores"]]
         found.append({"text": text, "labels": named["labels"], "scores": scores})
     return found
@@ -116,7 +115,8 @@ def _flat(portion: Iterable[Record]) -> Iterator[Record]:
 
 
 def _width(pipeline: Any, asked: dict[str, Any]) -> int:
-    names = asked.get("candidate_labels") or (pipeline.model.config.id2label or {}).values()
+    own: dict[int, str] = getattr(pipeline.model.config, "id2label", None) or {}
+    names: Iterable[str] = asked.get("candidate_labels") or own.values()
     return min(WIDEST_LABEL, max(5, *map(len, names)))
 
 

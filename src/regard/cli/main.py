@@ -39,21 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_WORK = (
-    run,
-    embed,
-    similar,
-    classify,
-    tag,
-    roles,
-    fill,
-    ask,
-    rank,
-    search,
-    train,
-    evaluate,
-    predict,
-)
+_ASKING = (run, embed, similar, rank, search, classify, tag, roles, fill, ask)
+_TRAINING = (train, evaluate, predict)
 _WRITING = (generate, chat, summarize, translate)
 for module in (*_ASKING, *_WRITING, *_TRAINING, models, info, convert, vocabulary, doctor):
     module.register(app)
