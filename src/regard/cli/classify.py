@@ -14,31 +14,32 @@ SHOWN_LABELS = 5
 #: Columns that the labels take at most.
 WIDEST_LABEL = 24
 
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        "-l",
+        metavar="A,B,C",
+        help="The labels, separated by commas; repeatable.",
+        show_default="those of --model",
+    ),
+]
+MultiLabel = Annotated[
+    bool, typer.Option("--multi-label", help="Score each label on its own; several may fit.")
+]
+Template = Annotated[
+    str | None,
+    typer.Option(help="A sentence about a label, which {} stands for.", show_default="{}"),
+]
+
 
 @verb
 def classify(
     texts: options.Texts = None,
     *,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--labels",
-            "-l",
-            metavar="A,B,C",
-            help="The labels, separated by commas; repeatable.",
-            show_default="those of --model",
-        ),
-    ] = None,
-    multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="Score each label on its own; several may fit.")
-    ] = False,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="A sentence about a label, which {} stands for.",
-            show_default="{}",
-        ),
-    ] = None,
+    labels: Labels = None,
+    multi_label: MultiLabel = False,
+    template: Template = None,
     file: options.File = None,
     model: options.Model = None,
     revision: options.Revision = None,

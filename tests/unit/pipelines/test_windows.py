@@ -9,7 +9,7 @@ import regard
 from regard.pipelines.reading import Reader, spans
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-WORDS = ["Anna", "met", "Bo", "in", "Oslo", ",", "then", "flew", "to", "unbelievably", "small", "Vaduz", "with", "Zoë", "."]
+WORDS = "Anna met Bo in Oslo , then flew to unbelievably small Vaduz with Zoë . ".split()
 
 
 @pytest.fixture(scope="module")
