@@ -343,6 +343,12 @@ _PUBLIC = {
     "MultiTaskPipeline": "regard.pipelines.multi_task",
     "QuestionAnsweringPipeline": "regard.pipelines.question_answering",
     "SemanticRoleLabelingPipeline": "regard.pipelines.semantic_role_labeling",
+    "ClusteringPipeline": "regard.pipelines.clustering",
+    "ImageClassificationPipeline": "regard.pipelines.image_classification",
+    "ParaphraseMiningPipeline": "regard.pipelines.clustering",
+    "RankingPipeline": "regard.pipelines.ranking",
+    "SearchIndex": "regard.pipelines.search",
+    "SearchPipeline": "regard.pipelines.search",
     "pipeline": "regard.pipelines.tasks",
     # errors
     "CheckpointError": "regard.errors",

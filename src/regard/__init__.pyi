@@ -1,6 +1,5 @@
 # The public names, as type checkers and editors see them; __init__.py loads them when used.
 
-# adapters
 from regard.adapters.adapter import add_adapter as add_adapter
 from regard.adapters.adapter import delete_adapter as delete_adapter
 from regard.adapters.adapter import disable_adapter as disable_adapter
@@ -11,17 +10,10 @@ from regard.adapters.adapter import unmerge_adapter as unmerge_adapter
 from regard.adapters.config import LoraConfig as LoraConfig
 from regard.adapters.files import load_adapter as load_adapter
 from regard.adapters.files import save_adapters as save_adapters
-
-# configurations
-# generation
 from regard.attention.cache import Cache as Cache
-
-# packed batches
 from regard.batch import Layout as Layout
 from regard.batch import TokenBatch as TokenBatch
 from regard.config import Config as Config
-
-# examples from files, and batches of them
 from regard.data.collate import DataCollatorForMultipleChoice as DataCollatorForMultipleChoice
 from regard.data.collate import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
 from regard.data.collate import (
@@ -60,8 +52,6 @@ from regard.data.stream import ExampleStream as ExampleStream
 from regard.data.tables import read_csv as read_csv
 from regard.data.tables import read_tsv as read_tsv
 from regard.data.windows import question_answering_windows as question_answering_windows
-
-# errors
 from regard.errors import CheckpointError as CheckpointError
 from regard.errors import CheckpointNotFoundError as CheckpointNotFoundError
 from regard.errors import ConfigError as ConfigError
@@ -83,11 +73,7 @@ from regard.images.processor import AutoImageProcessor as AutoImageProcessor
 from regard.images.processor import DeiTImageProcessor as DeiTImageProcessor
 from regard.images.processor import ImageProcessor as ImageProcessor
 from regard.models.auto import AutoConfig as AutoConfig
-
-# models, chosen by what a checkpoint says
 from regard.models.auto import AutoModel as AutoModel
-
-# models, by family
 from regard.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
 from regard.models.auto import AutoModelForImageClassification as AutoModelForImageClassification
 from regard.models.auto import AutoModelForMaskedImageModeling as AutoModelForMaskedImageModeling
@@ -187,8 +173,6 @@ from regard.models.llama import LlamaForSequenceClassification as LlamaForSequen
 from regard.models.llama import LlamaForTokenClassification as LlamaForTokenClassification
 from regard.models.llama import LlamaModel as LlamaModel
 from regard.models.llama import LlamaPreTrainedModel as LlamaPreTrainedModel
-
-# training
 from regard.models.losses import CrossEntropy as CrossEntropy
 from regard.models.marian import MarianConfig as MarianConfig
 from regard.models.marian import MarianForCausalLM as MarianForCausalLM
@@ -296,6 +280,8 @@ from regard.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from regard.models.xlm_roberta import XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel
 from regard.pipelines.chat import ChatPipeline as ChatPipeline
 from regard.pipelines.chat import Conversation as Conversation
+from regard.pipelines.clustering import ClusteringPipeline as ClusteringPipeline
+from regard.pipelines.clustering import ParaphraseMiningPipeline as ParaphraseMiningPipeline
 from regard.pipelines.extractive import (
     ExtractiveSummarizationPipeline as ExtractiveSummarizationPipeline,
 )
@@ -303,11 +289,17 @@ from regard.pipelines.feature_extraction import (
     FeatureExtractionPipeline as FeatureExtractionPipeline,
 )
 from regard.pipelines.fill_mask import FillMaskPipeline as FillMaskPipeline
+from regard.pipelines.image_classification import (
+    ImageClassificationPipeline as ImageClassificationPipeline,
+)
 from regard.pipelines.job import Failure as Failure
 from regard.pipelines.multi_task import MultiTaskPipeline as MultiTaskPipeline
 from regard.pipelines.question_answering import (
     QuestionAnsweringPipeline as QuestionAnsweringPipeline,
 )
+from regard.pipelines.ranking import RankingPipeline as RankingPipeline
+from regard.pipelines.search import SearchIndex as SearchIndex
+from regard.pipelines.search import SearchPipeline as SearchPipeline
 from regard.pipelines.semantic_role_labeling import (
     SemanticRoleLabelingPipeline as SemanticRoleLabelingPipeline,
 )

@@ -23,11 +23,11 @@ _SMALL = 2**16
 class Linear(nn.Linear):
     """`torch.nn.Linear`, with kernels of its own for few vectors on a processor."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch calls it
         """Map (..., in_features) to (..., out_features)."""
-        if _few(x, self.weight):
-            return few(x, self.weight, self.bias)
-        return F.linear(x, self.weight, self.bias)
+        if _few(input, self.weight):
+            return few(input, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
 
 
 def _few(x: Tensor, weight: Tensor) -> bool:

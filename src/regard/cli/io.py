@@ -9,10 +9,10 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import typer
 
@@ -30,6 +30,7 @@ SHOWN = 160
 
 Record = Mapping[str, Any]
 _Options = ParamSpec("_Options")
+_Item = TypeVar("_Item")
 
 
 def verb(function: Callable[_Options, None]) -> Callable[_Options, None]:
@@ -72,6 +73,14 @@ def read_texts(arguments: Sequence[str] | None, file: str | None) -> Iterable[st
         ValueError: A text is not UTF-8, or there is none at all.
         OSError: The file cannot be opened.
     """
+    given, source, name = open_texts(arguments, file)
+    return given if source is None else _stream(given, source, name)
+
+
+def open_texts(
+    arguments: Sequence[str] | None, file: str | None
+) -> tuple[list[str], AbstractContextManager[BinaryIO] | None, str]:
+    """Return the arguments, the file or stream that is to be read too, and its name."""
     given = [*(arguments or [])]
     if given == ["-"] and file is None:
         given, file = [], "-"
@@ -79,7 +88,7 @@ def read_texts(arguments: Sequence[str] | None, file: str | None) -> Iterable[st
         if not _is_unicode(text):
             raise ValueError(f"not UTF-8: {text!r}; check the terminal's encoding")
     if file is None and given:
-        return given
+        return given, None, ""
     if file is None and sys.stdin.isatty():
         raise typer.BadParameter(
             "nothing to read: give texts as arguments, --file PATH with one text per line, "
@@ -87,12 +96,12 @@ def read_texts(arguments: Sequence[str] | None, file: str | None) -> Iterable[st
             param_hint="TEXT",
         )
     if file is None or file == "-":
-        return _stream(given, nullcontext(sys.stdin.buffer), "stdin")
+        return given, nullcontext(sys.stdin.buffer), "stdin"
     # Opened here, not when the first line is taken: a missing file is told before a model loads.
-    return _stream(given, Path(file).open("rb"), file)
+    return given, Path(file).open("rb"), file
 
 
-def portions(texts: Iterable[str], first: int = 1) -> Iterator[list[str]]:
+def portions(texts: Iterable[_Item], first: int = 1) -> Iterator[list[_Item]]:
     """Cut a stream into lists of `first`, then twice as many, up to `PORTION`; keep a list whole.
 
     A slow stream gets its first answer at once, a fast one is soon computed at full speed.
@@ -121,6 +130,7 @@ def write_records(
     cells: Callable[[Any], Sequence[str]],
     *,
     as_json: bool,
+    header: bool = True,
 ) -> None:
     """Write records as they come, as JSON lines or as rows of one table.
 
@@ -129,12 +139,13 @@ def write_records(
         columns: The table's columns. Widths are fixed, so that portions line up.
         cells: Turns a record into the text of each column.
         as_json: JSON lines instead of a table.
+        header: Whether the first portion of a table is under the names of its columns.
     """
     for number, portion in enumerate(records):
         if as_json:
             emit("".join(f"{to_json(record)}\n" for record in portion))
         else:
-            emit(_draw(_table(columns, map(cells, portion), header=number == 0)))
+            emit(_draw(_table(columns, map(cells, portion), header=header and number == 0)))
 
 
 def write_facts(sections: Mapping[str, Mapping[str, str]]) -> None:
@@ -212,7 +223,9 @@ def _stream(given: list[str], source: Any, name: str) -> Iterator[str]:
     yield from given
     blank = total = 0
     with source as file:
-        for text in _lines(file, name):
+        for number, text in read_lines(file):
+            if isinstance(text, ValueError):
+                raise ValueError(f"{name}, line {number}: {text}") from text
             total += 1
             if text.strip():
                 yield text
@@ -224,17 +237,24 @@ def _stream(given: list[str], source: Any, name: str) -> Iterator[str]:
         raise ValueError(f"{name}: there is no text in it; wanted one per line")
 
 
-def _lines(file: BinaryIO, name: str) -> Iterator[str]:
-    """Yield the lines without their ends; other separators that Unicode knows belong to a text."""
+def read_lines(file: BinaryIO) -> Iterator[tuple[int, str | ValueError]]:
+    """Yield numbered lines without their ends, or what is wrong with them.
+
+    Other separators that Unicode knows belong to a text.
+    """
     for number, line in enumerate(file, 1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{name}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1} of "
-                "the line); save the file as UTF-8"
-            ) from error
-        yield text.removesuffix("\n").removesuffix("\r")
+            yield (
+                number,
+                ValueError(
+                    f"not UTF-8 ({error.reason} at byte {error.start + 1} of the line); save the "
+                    "file as UTF-8"
+                ),
+            )
+        else:
+            yield number, text.removesuffix("\n").removesuffix("\r")
 
 
 def _is_unicode(text: str) -> bool:

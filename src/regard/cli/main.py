@@ -6,18 +6,25 @@ import typer
 
 from regard import __version__
 from regard.cli import (
+    ask,
     chat,
     classify,
     convert,
     doctor,
     embed,
     evaluate,
+    fill,
     generate,
     info,
     models,
     predict,
+    rank,
+    roles,
+    run,
+    search,
     similar,
     summarize,
+    tag,
     train,
     translate,
     vocabulary,
@@ -32,9 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_WORK = (embed, similar, classify, train, evaluate, predict)
+_ASKING = (run, embed, similar, rank, search, classify, tag, roles, fill, ask)
+_TRAINING = (train, evaluate, predict)
 _WRITING = (generate, chat, summarize, translate)
-for module in (*_WORK, *_WRITING, models, info, convert, vocabulary, doctor):
+for module in (*_ASKING, *_WRITING, *_TRAINING, models, info, convert, vocabulary, doctor):
     module.register(app)
 
 

@@ -1,18 +1,34 @@
 """The options that several verbs take, and how they become a loaded model."""
 
+import inspect
+import json
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from regard.cli.io import read_texts
+from regard.errors import nearest
+
 if typing.TYPE_CHECKING:
     from regard.pipelines.generating import GenerationPipeline
-    from regard.pipelines.pipeline import Pipeline
+    from regard.pipelines.running import Runner
 
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT", help="Texts; - reads them from standard input."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model", "-m", help="A folder, or a name on the Hub.", show_default="embedded MiniLM"
+    ),
+]
+AnyModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="A folder, or a name on the Hub.", show_default="the task's"
     ),
 ]
 Revision = Annotated[
@@ -34,13 +50,23 @@ File = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated values, with a header.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any other option of the pipeline; a VALUE may be JSON, or @FILE for its lines.",
+        show_default=False,
+    ),
+]
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 Debug = Annotated[
     bool,
     typer.Option("--debug", envvar="REGARD_DEBUG", help="Show the traceback of an error."),
 ]
 
-_Task = TypeVar("_Task", bound="Pipeline | GenerationPipeline")
+_Task = TypeVar("_Task", bound="Runner | GenerationPipeline")
 
 
 def load(
@@ -59,6 +85,62 @@ def load(
     if device is not None:
         _check_device(device)
     return task.from_pretrained(model, revision=revision, device=device, dtype=dtype, **more)
+
+
+def task_class(name: str, model: str | None, asked: Mapping[str, Any]) -> Any:
+    """Return the pipeline called `name`, once it is sure that its calls take what is `asked`.
+
+    Raises:
+        ValueError: There is no such task or option; names the nearest one.
+    """
+    from regard.pipelines.generating import OPTIONS, GenerationPipeline
+    from regard.pipelines.tasks import find_task
+
+    kind = find_task(name).fitting(model, {})
+    known = {*OPTIONS} if issubclass(kind, GenerationPipeline) else set[str]()
+    known.update([*inspect.signature(kind.__call__).parameters][2:])
+    for option in asked:
+        if option not in known:
+            raise ValueError(
+                f"{name} has no option {option!r}{nearest(option, known)}; there are "
+                f"{', '.join(sorted(known - {'options'}))}"
+            )
+    return kind
+
+
+def load_task(
+    kind: Any, model: str | None, revision: str | None, device: str | None, dtype: str | None
+) -> Any:
+    """Load what `task_class` gave; an input that it cannot answer is said to be one."""
+    from regard.pipelines.running import Runner
+
+    told = {"on_error": "return"} if issubclass(kind, Runner) else {}
+    return load(kind, model, revision, device, dtype, **told)
+
+
+def call_options(set_: Sequence[str] | None, **named: Any) -> dict[str, Any]:
+    """Return the options of a call: those `named` that are not None, and those of --set.
+
+    Raises:
+        ValueError: One is no NAME=VALUE.
+        OSError: A file cannot be read.
+    """
+    told = {name: value for name, value in named.items() if value is not None}
+    for pair in set_ or []:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--set {pair!r}: wanted NAME=VALUE")
+        told[name.strip().replace("-", "_")] = _value(text)
+    return told
+
+
+def _value(text: str) -> Any:
+    if text.startswith("@"):
+        return [*read_texts(None, text[1:])]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"none": None, "true": True, "false": False}.get(text.lower(), text)
 
 
 def _check_device(name: str) -> None:

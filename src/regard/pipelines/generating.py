@@ -66,6 +66,7 @@ class GenerationPipeline:
         name: str | Path | None = None,
         *,
         device: str | int | torch.device | None = None,
+        tokenizer: str | Path | Tokenizer | None = None,
         **options: Any,
     ) -> Self:
         """Load model and tokenizer.
@@ -74,6 +75,7 @@ class GenerationPipeline:
             name: A folder or model name; where there is a default, it is embedded and needs no
                 network.
             device: Such as ``"cuda"``; -1 is the processor, 0 the first GPU.
+            tokenizer: Another than the checkpoint's, or its name.
             options: The constructor's, and those of `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -85,13 +87,20 @@ class GenerationPipeline:
             raise ValueError(f"name a model for {cls.task}: there is no embedded one for it")
         own = {key: options.pop(key) for key in [*options] if key in cls.own_options()}
         check_kind(name, cls.choose_model(name, options), options)
-        tokenizer = AutoTokenizer.from_pretrained(name, **source_options(options))
+        if not isinstance(tokenizer, Tokenizer):
+            source = source_options(options)
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer or name, **source)
         model = cls.choose_model(name, options).from_pretrained(name, **options)
         if not isinstance(model, Generative):
             raise TypeError(f"{name} is a {type(model).__name__}, which does not write texts")
         if device is not None:
             model.to("cpu" if device == -1 else device)
         return cls(model, tokenizer, **own)
+
+    @classmethod
+    def fitting(cls, model: Any, options: dict[str, Any]) -> type[Any]:
+        """Return the class that does the task with a model and `options`: this one, for most."""
+        return cls
 
     @classmethod
     def choose_model(cls, name: str | Path, options: Mapping[str, Any]) -> type[AutoModel]:

@@ -16,8 +16,13 @@ _ONE = (str, bytes, Mapping, tuple)
 Given = TypeVar("Given")
 
 
-class Job(Generic[Given]):
-    """How inputs become windows, and what a model says of the windows becomes answers."""
+class Inputs(Generic[Given]):
+    """What a task takes."""
+
+    @property
+    def spread(self) -> int:
+        """How many usual inputs one is worth: that many fewer are worked on together."""
+        return 1
 
     def check(self, item: Any) -> Given:
         """Return an input in one form.
@@ -27,6 +32,10 @@ class Job(Generic[Given]):
             ValueError: It cannot be answered.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what its inputs are")
+
+
+class Job(Inputs[Given]):
+    """How inputs become windows, and what a model says of the windows becomes answers."""
 
     def cut(self, inputs: Sequence[Given]) -> Sequence[Cut | ValueError]:
         """Return the windows of each input, or in their place why there are none."""

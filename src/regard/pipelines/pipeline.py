@@ -1,10 +1,9 @@
 """`Pipeline`: what tasks over encoders share: any form of input, batches by tokens, in order."""
 
 import itertools
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -17,8 +16,9 @@ from regard.models.auto import AutoModel, family_of
 from regard.models.encoder import TextBase, TextModel
 from regard.models.heads import EncoderHead
 from regard.models.model import PreTrainedModel
-from regard.pipelines.job import Failure, Job, is_one, shaped
+from regard.pipelines.job import Job
 from regard.pipelines.reading import Cut, Reader, Window
+from regard.pipelines.running import LONG, OnError, Progress, Runner
 from regard.text.families import AutoTokenizer
 from regard.text.options import UNLIMITED
 from regard.text.tokenizer import Tokenizer
@@ -28,17 +28,9 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 #: Tokens in one forward: enough to fill a matrix product, and small enough for its results to stay
 #: in the caches and below what malloc returns to the system (docs/performance.md).
 BATCH_TOKENS = 1536
-#: Inputs that are tokenized and sorted together when a stream comes in.
-CHUNK = 1024
-#: The same of a list, which is there as a whole.
-CHUNK_OF_LIST = 16 * CHUNK
-#: Batches from which on a progress bar is shown on a terminal.
-LONG = 16
-
-OnError = Literal["raise", "return"]
 
 
-class Pipeline:
+class Pipeline(Runner):
     """A model and its tokenizer, ready for a task.
 
     One input gives one result, a list (or a column of a table) a list, and any other iterable (a
@@ -57,9 +49,9 @@ class Pipeline:
         stride: Tokens that neighbouring windows share; by default a quarter of a window.
         on_error: What an input does that cannot be answered: ``"raise"`` an error, or
             ``"return"`` a `Failure` in its place while the others are answered.
+        defaults: Options of the task's calls, for those calls that do not say them.
     """
 
-    task: ClassVar[str]
     default_model: ClassVar[str | None] = MINILM
     #: What a model must be.
     takes: ClassVar[type[PreTrainedModel]] = TextModel
@@ -76,16 +68,16 @@ class Pipeline:
         max_length: int | None = None,
         stride: int | None = None,
         on_error: OnError = "raise",
+        **defaults: Any,
     ) -> None:
-        if on_error not in ("raise", "return"):
-            raise ValueError(f"on_error={on_error!r}; wanted 'raise' or 'return'")
+        super().__init__(on_error, defaults)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.batch_tokens, self.batch_size = batch_tokens, batch_size
         self.max_length = max_length or longest_input(model, tokenizer)
-        self.stride, self.on_error = stride, on_error
+        self.stride = stride
 
     @classmethod
     def from_pretrained(
@@ -93,6 +85,7 @@ class Pipeline:
         name: str | Path | None = None,
         *,
         device: str | int | torch.device | None = None,
+        tokenizer: str | Path | Tokenizer | None = None,
         **options: Any,
     ) -> Self:
         """Load model and tokenizer.
@@ -101,6 +94,7 @@ class Pipeline:
             name: A folder or model name; where there is a default, it is embedded and needs no
                 network.
             device: Such as ``"cuda"``; -1 is the processor, 0 the first GPU.
+            tokenizer: Another than the checkpoint's, or its name.
             options: The constructor's, and those of `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -110,14 +104,15 @@ class Pipeline:
         name = name or cls.default_model
         if name is None:
             raise ValueError(f"name a model for {cls.task}: there is no embedded one for it")
-        own = {key: options.pop(key) for key in [*options] if key in cls.own_options()}
+        known = cls.own_options().union(cls.call_options())
+        own = {key: options.pop(key) for key in [*options] if key in known}
         source = source_options(options)
-        tokenizer = AutoTokenizer.from_pretrained(name, **source)
+        if not isinstance(tokenizer, Tokenizer):
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer or name, **source)
         model = cls.load_model(name, source, options)
         if not isinstance(model, cls.takes):
             raise TypeError(f"{name} is a {type(model).__name__}, which cannot do {cls.task}")
-        if device is not None:
-            model.to("cpu" if device == -1 else device)
+        place(model, device)
         return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)) | own)
 
     @classmethod
@@ -147,62 +142,47 @@ class Pipeline:
         length = self.max_length if max_length is None else min(max_length, self.max_length)
         return Reader(self.tokenizer, length, self.stride if stride is None else stride)
 
-    def answer(self, given: Any, job: Job[Any]) -> Any:
-        """Return the results of `job` in the shape of what was `given`; see `shaped`."""
-        return shaped(given, self.run([given] if is_one(given) else given, job))
+    def work(self, inputs: Sequence[Any], job: Job[Any], shown: bool) -> Iterator[Any]:
+        """Yield the answers to inputs that were checked; a terminal may be `shown` progress.
 
-    def run(self, items: Iterable[Any], job: Job[Any]) -> Iterator[Any]:
-        """Yield the result of each input, in order."""
-        size = CHUNK_OF_LIST if isinstance(items, Sized) else CHUNK
-        stream, done = iter(items), 0
-        while chunk := [*itertools.islice(stream, size)]:
-            yield from self._run_chunk(chunk, job, done)
-            done += len(chunk)
-
-    def _run_chunk(self, items: Sequence[Any], job: Job[Any], done: int) -> list[Any]:
-        results: list[Any] = [None] * len(items)
-        given: dict[int, Any] = {}
-        for number, item in enumerate(items):
-            try:
-                given[number] = job.check(item)
-            except (TypeError, ValueError) as error:
-                results[number] = self._failed(done + number, error)
-        cuts: dict[int, Cut] = {}
-        for number, cut in zip(given, job.cut([*given.values()]), strict=True):
-            if isinstance(cut, ValueError):
-                results[number] = self._failed(done + number, cut)
+        In the place of an answer that there is none for stands why.
+        """
+        cuts = job.cut(inputs)
+        windows = [window for cut in cuts if isinstance(cut, Cut) for window in cut.windows]
+        found = iter(self._forward(windows, job, shown))
+        for given, cut in zip(inputs, cuts, strict=True):
+            if isinstance(cut, Cut):
+                yield job.answer(given, cut, [*itertools.islice(found, len(cut.windows))])
             else:
-                cuts[number] = cut
-        windows = [window for cut in cuts.values() for window in cut.windows]
-        found = iter(self._forward(windows, job))
-        for number, cut in cuts.items():
-            here = [*itertools.islice(found, len(cut.windows))]
-            results[number] = job.answer(given[number], cut, here)
-        return results
+                yield cut
 
-    def _failed(self, number: int, error: Exception) -> Failure:
-        if self.on_error == "raise":
-            raise type(error)(f"input {number}: {error}") from error
-        return Failure(number, str(error))
-
-    def _forward(self, windows: Sequence[Window], job: Job[Any]) -> list[Any]:
+    def _forward(self, windows: Sequence[Window], job: Job[Any], shown: bool) -> list[Any]:
         """Return what the model says of each window."""
         found: list[Any] = [None] * len(windows)
         lengths = [len(window.ids) for window in windows]
         batches = [*token_batches(lengths, self.batch_tokens)]
         if self.batch_size is not None:
             batches = [part for batch in batches for part in _parts(batch, self.batch_size)]
-        for batch in _progress(batches, self.task):
-            packed = TokenBatch.from_sequences(
-                [windows[i].ids for i in batch],
-                [windows[i].segments for i in batch],
-                device=self.model.device,
-            )
-            with torch.inference_mode():
-                said = job.forward(packed)
-            for index, result in zip(batch, said, strict=True):
-                found[index] = result
+        first = 0 if shown and len(batches) >= LONG else None
+        with Progress(self.task, first, len(windows)) as told:
+            for batch in batches:
+                packed = TokenBatch.from_sequences(
+                    [windows[i].ids for i in batch],
+                    [windows[i].segments for i in batch],
+                    device=self.model.device,
+                )
+                with torch.inference_mode():
+                    said = job.forward(packed)
+                for index, result in zip(batch, said, strict=True):
+                    found[index] = result
+                told.advance(len(batch))
         return found
+
+
+def place(model: torch.nn.Module, device: str | int | torch.device | None) -> None:
+    """Move a model to a device; -1 is the processor, None leaves it where it is."""
+    if device is not None:
+        model.to("cpu" if device == -1 else device)
 
 
 def head_of(model: PreTrainedModel, kind: type[EncoderHead], task: str) -> EncoderHead:
@@ -242,17 +222,3 @@ def longest_input(model: PreTrainedModel, tokenizer: Tokenizer) -> int:
 def _parts(batch: list[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(batch), size):
         yield batch[start : start + size]
-
-
-def _progress(batches: list[list[int]], title: str) -> Iterator[list[int]]:
-    if len(batches) < LONG or not sys.stderr.isatty():
-        yield from batches
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=sum(map(len, batches)))
-        for batch in batches:
-            yield batch
-            bar.advance(task, len(batch))

@@ -22,7 +22,7 @@ class Window:
     Attributes:
         ids: Token ids, special tokens included.
         segments: For each 0, or 1 if it is of the second text.
-        start: The first token of the text that it shows; of a pair, of the second text.
+        start: The first token of the text that it shows; of a pair, of the one that windows part.
         end: The token after the last.
         first: Where in `ids` the token `start` stands.
     """
@@ -39,7 +39,7 @@ class Cut:
     """A text and its windows.
 
     Attributes:
-        encoding: The whole text without special tokens; of a pair, the second text.
+        encoding: The whole text without special tokens; of a pair, the one that windows part.
         windows: In order; each but the first begins where the one before it ends, or before.
     """
 
@@ -61,6 +61,19 @@ class Cut:
             found += [(number, window.first + t - window.start) for t in range(done, end)]
             done = end
         return found
+
+
+@dataclass(frozen=True)
+class Product(Cut):
+    """A text with each of several others.
+
+    Attributes:
+        encoding: That text.
+        windows: Those of all parts.
+        parts: It with each other text.
+    """
+
+    parts: tuple[Cut, ...]
 
 
 @dataclass(frozen=True)
@@ -155,28 +168,71 @@ class Reader:
         firsts = self.tokenizer.encode_batch([a for a, _ in pairs], special=False, offsets=False)
         seconds = self.tokenizer.encode_batch([b for _, b in pairs], special=False, offsets=offsets)
         return [
-            self._pair(text, a.ids, b)
+            self._pair(a, b, text=text)
             for (text, _), a, b in zip(pairs, firsts, seconds, strict=True)
         ]
+
+    def products(
+        self,
+        firsts: Sequence[str],
+        seconds: Sequence[str],
+        *,
+        part_first: bool = False,
+        offsets: bool = False,
+    ) -> list[Product | ValueError]:
+        """Return each first text with each second text, or why a first text has no windows.
+
+        Args:
+            firsts: Texts.
+            seconds: Texts.
+            part_first: Whether windows part the first texts and have the whole second, or the other
+                way around.
+            offsets: Whether they are needed of the texts that windows part.
+        """
+        encode = self.tokenizer.encode_batch
+        ones = encode(firsts, special=False, offsets=offsets and part_first)
+        others = [*encode(seconds, special=False, offsets=offsets and not part_first)]
+        return [
+            self._product(text, one, [*zip(seconds, others, strict=True)], part_first)
+            for text, one in zip(firsts, ones, strict=True)
+        ]
+
+    def _product(
+        self, text: str, one: Encoding, others: Sequence[tuple[str, Encoding]], part_first: bool
+    ) -> Product | ValueError:
+        parts = list[Cut]()
+        for beside, other in others:
+            whole = beside if part_first else text
+            part = self._pair(one, other, text=whole, part_first=part_first)
+            if isinstance(part, ValueError):
+                return part
+            parts.append(part)
+        windows = itertools.chain.from_iterable(part.windows for part in parts)
+        return Product(one, tuple(windows), tuple(parts))
 
     def _single(self, ids: list[int], first: int, room: int) -> Iterator[Window]:
         for start, end in spans(len(ids), room, self.stride):
             yield Window(*self.single.around(ids[start:end]), start, end, first)
 
-    def _pair(self, text: str, first: list[int], second: Encoding) -> Cut | ValueError:
-        room = self.max_length - self.pair.size - len(first)
-        if room < min(len(second), self.max_length // SHARED):
+    def _pair(
+        self, first: Encoding, second: Encoding, *, text: str, part_first: bool = False
+    ) -> Cut | ValueError:
+        """Return the windows of a pair; `text` is the one that all of them have whole."""
+        whole, parted = (second, first) if part_first else (first, second)
+        room = self.max_length - self.pair.size - len(whole)
+        if room < min(len(parted), self.max_length // SHARED):
             return ValueError(
-                f"{shortened(text)} has {len(first)} tokens, which leaves room for {max(room, 0)} "
+                f"{shortened(text)} has {len(whole)} tokens, which leaves room for {max(room, 0)} "
                 f"of the text beside it, in windows of {self.max_length}; make it shorter"
             )
-        before = len(self.pair.before) + len(first) + len(self.pair.between)
-        ids, shared = second.ids, min(self.stride, max(room // 2, 0))
-        windows = (
-            Window(*self.pair.around(first, ids[start:end]), start, end, before)
-            for start, end in spans(len(ids), room, shared)
-        )
-        return Cut(second, tuple(windows))
+        ids, beside, windows = parted.ids, whole.ids, list[Window]()
+        before = len(self.pair.before)
+        if not part_first:
+            before += len(beside) + len(self.pair.between)
+        for start, end in spans(len(ids), room, min(self.stride, max(room // 2, 0))):
+            pair = (ids[start:end], beside) if part_first else (beside, ids[start:end])
+            windows.append(Window(*self.pair.around(*pair), start, end, before))
+        return Cut(parted, tuple(windows))
 
 
 def shortened(text: str) -> str:

@@ -104,6 +104,9 @@ class Embedding(TextJob):
 
 def cosine(left: Any, right: Any) -> Any:
     """Return the cosines (n, m) between vectors (n, width) and (m, width)."""
-    left = left / np.maximum(np.linalg.norm(left, axis=-1, keepdims=True), 1e-12)
-    right = right / np.maximum(np.linalg.norm(right, axis=-1, keepdims=True), 1e-12)
-    return left @ right.T
+    return normalized(left) @ normalized(right).T
+
+
+def normalized(vectors: Any) -> Any:
+    """Return vectors (..., width) with length 1; those of length 0 stay."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -56,6 +56,11 @@ class SummarizationPipeline(GenerationPipeline):
         self.request = request
 
     @classmethod
+    def fitting(cls, model: Any, options: dict[str, Any]) -> type[Any]:
+        """Return what summarizes with a model, or without one; see `choose_summarizer`."""
+        return choose_summarizer(model, options.pop("mode", None), options)
+
+    @classmethod
     def choose_model(cls, name: str | Path, options: Mapping[str, Any]) -> type[AutoModel]:
         """Return what loads the model: families that have an encoder-decoder are that."""
         heads = family_of(name, **source_options(options)).heads

@@ -13,7 +13,7 @@ from regard.models.heads import SequenceLabels
 from regard.pipelines.job import TextJob, as_numpy, check_pair, check_text
 from regard.pipelines.pipeline import Pipeline, head_of
 from regard.pipelines.reading import Cut
-from regard.pipelines.zero_shot_classification import softmax
+from regard.pipelines.zero_shot_classification import ZeroShotClassificationPipeline, softmax
 
 #: How what windows say becomes one: from (windows, labels) and the share of each window.
 MERGES: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -42,6 +42,11 @@ class TextClassificationPipeline(Pipeline):
     task: ClassVar[str] = "text-classification"
     default_model: ClassVar[str | None] = None
     auto = AutoModelForSequenceClassification
+
+    @classmethod
+    def fitting(cls, model: Any, options: Mapping[str, Any]) -> type[Pipeline]:
+        """Return this class, or the one that takes its labels from `options`."""
+        return ZeroShotClassificationPipeline if "candidate_labels" in options else cls
 
     def __call__(
         self,
@@ -83,9 +88,7 @@ class TextClassificationPipeline(Pipeline):
             head=cast("SequenceLabels", head),
             names=tuple(names[number] for number in range(len(names))),
             top_k=top_k,
-            function=_chosen(
-                "function_to_apply", function_to_apply or _usual(head.config), FUNCTIONS
-            ),
+            function=scoring_function(function_to_apply, head.config),
             merge=_chosen("merge", merge, MERGES),
         )
 
@@ -139,10 +142,11 @@ class Labelling(TextJob):
         return ranked[0] if self.top_k == -1 else ranked
 
 
-def _usual(config: Any) -> str:
-    """Return the name of what a model was trained with."""
+def scoring_function(name: str | None, config: Any) -> Callable[[Any], Any]:
+    """Return what makes scores of logits: that of `FUNCTIONS`, or what a model was trained with."""
     known = _PROBLEMS.get(config.problem_type or "")
-    return known or ("sigmoid" if config.num_labels == 1 else "softmax")
+    usual = known or ("sigmoid" if config.num_labels == 1 else "softmax")
+    return _chosen("function_to_apply", name or usual, FUNCTIONS)
 
 
 def _chosen(what: str, name: str, known: Mapping[str, Any]) -> Any:

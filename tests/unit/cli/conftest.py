@@ -60,3 +60,28 @@ LINES = ["An old film", "Żółw nad rzeką 日本語", "last, unended"]
 def lines():
     """What `lines_file` holds."""
     return LINES
+
+
+@pytest.fixture(scope="session")
+def tagger(tmp_path_factory):
+    """A folder with tiny random models: of words in ``tokens``, of texts in ``sequences``."""
+    import torch
+
+    import regard
+
+    folder = tmp_path_factory.mktemp("tagger")
+    tokenizer = regard.AutoTokenizer.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")
+    config = regard.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=0.5,
+        id2label={0: "O", 1: "B-PER", 2: "I-PER"},
+    )
+    torch.manual_seed(0)
+    for name, kind in (("tokens", "Token"), ("sequences", "Sequence")):
+        getattr(regard, f"BertFor{kind}Classification")(config).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return folder

@@ -1,9 +1,6 @@
-import inspect
 import json
 
 import pytest
-
-from regard.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 
 TEXTS = ["I flew to Rome", "boil the pasta"]
 LABELS = ("--labels", "travel, cooking,politics")
@@ -48,12 +45,6 @@ def test_template(run):
     )
 
 
-def test_help_names_the_pipelines_own_template(run):
-    call = inspect.signature(ZeroShotClassificationPipeline.__call__)
-    default = call.parameters["hypothesis_template"].default
-    assert default in run("classify", "--help").stdout
-
-
 def test_table(run):
     done = run("classify", *TEXTS, *LABELS)
     head, _, first, *rest = done.stdout.splitlines()
@@ -89,10 +80,26 @@ def test_no_label(fails, labels):
     assert "--labels names no label" in fails("classify", "a", "--labels", labels)
 
 
-def test_labels_are_required(run):
-    done = run("classify", "a")
+@pytest.mark.parametrize("more", [(), ("--template", "about {}", "--model", "x")])
+def test_labels_or_a_classifier_are_required(run, more):
+    done = run("classify", "a", *more)
     assert done.exit_code == 2
     assert "--labels" in done.stderr
+
+
+def test_a_model_with_labels_of_its_own(run, tagger):
+    (found,) = parsed(run("classify", "a", "-m", tagger / "sequences", "--json"))
+    assert sorted(found["labels"]) == ["B-PER", "I-PER", "O"]
+    assert sum(found["scores"]) == pytest.approx(1, abs=1e-5)
+    (each,) = parsed(run("classify", "a", "-m", tagger / "sequences", "--json", "--multi-label"))
+    assert each["scores"] != found["scores"]
+
+
+def test_csv(run):
+    rows = run("classify", *TEXTS, *LABELS, "--csv").stdout.splitlines()
+    assert rows[0] == "text,label,score"
+    assert rows[1].startswith("I flew to Rome,travel,0.")
+    assert len(rows) == 7
 
 
 def test_template_without_its_place(fails):

@@ -64,6 +64,7 @@ def test_nothing_to_read_at_a_terminal_is_a_usage_error():
 
 VERBS = ["embed", "similar", "classify", "train", "evaluate", "predict"]
 VERBS += ["generate", "chat", "summarize", "translate"]
+VERBS += ["run", "tag", "roles", "fill", "ask", "rank", "cluster"]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "models", "info", "convert", "doctor"])

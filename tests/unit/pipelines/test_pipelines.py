@@ -9,7 +9,7 @@ import torch
 import regard
 from regard.checkpoints.files import find_checkpoint
 from regard.data.sampling import token_batches
-from regard.pipelines import pipeline as module
+from regard.pipelines import running as module
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 TEXTS = ["A man eats pasta.", "x", "Someone is having a long dinner with friends tonight.", ""]
