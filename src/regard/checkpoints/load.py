@@ -166,7 +166,8 @@ def _part(stored: StoredTensor, place: Place) -> StoredTensor:
     if not place.transposed and place.parts == 1:
         return stored
     shape = place.shape(stored.shape)
-    return replace(stored, shape=shape, read=lambda: place.take(stored.read()))
+    # Laid out anew: products read a turned matrix, or a third of one, at half the speed.
+    return replace(stored, shape=shape, read=lambda: place.take(stored.read()).contiguous())
 
 
 def _todays_name(original: str, places: Iterable[str], anatomy: Anatomy) -> str | None:
