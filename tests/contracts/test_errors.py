@@ -125,14 +125,6 @@ def test_padding_that_is_attended_to_is_said_once(model, caplog):
     assert len(caplog.messages) == 1
 
 
-def test_cut_texts_are_reported(caplog):
-    encoder = regard.SentenceEncoder.from_pretrained()
-    with caplog.at_level(logging.WARNING, "regard"):
-        encoder.encode(["short", "word " * 400])
-    assert len(caplog.messages) == 1
-    assert "1 of 2 texts were cut to 256 tokens" in caplog.messages[0]
-
-
 def test_no_labels_give_a_zero_loss_not_a_nan():
     model = build("BertForTokenClassification")
     loss = model(IDS, labels=torch.full((2, 3), -100)).loss

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regard.generation.config import GenerationConfig
-from regard.generation.decode import Record, Seen, check_scores
+from regard.generation.decode import Record, Seen, likeliest
 from regard.generation.rows import Row
 from regard.generation.rules import apply
 from regard.generation.stopping import reason
@@ -101,7 +101,7 @@ class Beams:
             if len(row.ids) == row.prompt and place % (beams // self.options.groups):
                 row.score = HOPELESS  # all beams of a group are still the same text
         scores = apply(plan.rules, logits.log_softmax(-1), rows, plan.padding)
-        check_scores(scores.amax(-1), rows, after_rules=bool(plan.rules))
+        likeliest(scores, rows, after_rules=bool(plan.rules))
         if record is not None:
             record.scores.append(([row.number for row in rows], scores))
         sums = scores + torch.tensor([row.score for row in rows], device=scores.device)[:, None]

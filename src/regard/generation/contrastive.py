@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regard.generation.decode import Record, Seen, check_scores
+from regard.generation.decode import Record, Seen, likeliest
 from regard.generation.rows import Row
 from regard.generation.rules import apply
 from regard.generation.stopping import reason
@@ -57,7 +57,7 @@ class Contrastive:
         scores = apply(plan.rules, seen.logits[chosen], texts, plan.padding)
         if record is not None:
             record.scores.append(([row.number for row in texts], scores))
-        check_scores(scores.amax(-1), texts, after_rules=bool(plan.rules))
+        likeliest(scores, texts, after_rules=bool(plan.rules))
         best = scores.softmax(-1).topk(self.copies)
         for row, probabilities in zip(texts, best.values, strict=True):
             self.texts[row.number // self.copies].candidates = probabilities

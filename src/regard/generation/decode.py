@@ -105,8 +105,8 @@ class Tokens:
         scores = apply(plan.rules, logits, rows, plan.padding)
         if record is not None:
             record.scores.append(([row.number for row in rows], scores))
-        check_scores(scores.amax(-1), rows, after_rules=bool(plan.rules))
-        return self.draw(rows, scores) if plan.sample else likeliest(scores)
+        best = likeliest(scores, rows, after_rules=bool(plan.rules))
+        return self.draw(rows, scores) if plan.sample else best
 
     def draw(self, rows: list[Row], scores: Tensor) -> Tensor:
         """Return a token for each row by the softmax of its scores, (rows,)."""
@@ -247,8 +247,22 @@ def read_texts(
     return model.read(TokenBatch(layout, ids), cache), layout
 
 
-def likeliest(scores: Tensor) -> Tensor:
+def likeliest(scores: Tensor, rows: Sequence[Row], *, after_rules: bool) -> Tensor:
     """Return the place of each row's best score, (rows,); of equal ones the first.
+
+    Raises:
+        ValueError: The best score of a row is no number, or forbidden.
+    """
+    best = _places(scores)
+    values = cast("list[float]", scores.gather(1, best[:, None])[:, 0].tolist())
+    for row, value in zip(rows, values, strict=True):
+        if not isfinite(value):
+            raise ValueError(_said(row, value, after_rules))
+    return best
+
+
+def _places(scores: Tensor) -> Tensor:
+    """Return where each row's best score is, or its first NaN.
 
     On a processor torch looks at one score after the other, NumPy at many at once: a tenth of the
     time, which in torch was most of what a step took beside the model.
@@ -256,6 +270,20 @@ def likeliest(scores: Tensor) -> Tensor:
     if scores.device.type != "cpu":
         return scores.argmax(-1)
     return torch.from_numpy(scores.detach().numpy().argmax(-1))  # pyright: ignore[reportUnknownMemberType] - torch leaves it partly untyped
+
+
+def _said(row: Row, value: float, after_rules: bool) -> str:
+    """Return what is wrong with a row whose best score is not finite."""
+    if value == -float("inf") and after_rules:
+        return (
+            f"row {row.number}: the rules leave no token that could follow after "
+            f"{len(row.ids)} tokens"
+        )
+    return (
+        f"row {row.number}: the model's best score after {len(row.ids)} tokens is {value}, no "
+        "number; look for damaged weights, or an overflow of half precision, or pass "
+        "remove_invalid_values=True"
+    )
 
 
 def _alike(rows: Sequence[Row]) -> list[list[int]]:
@@ -267,22 +295,3 @@ def _alike(rows: Sequence[Row]) -> list[list[int]]:
     for place, row in enumerate(rows):
         groups.setdefault(row.plan.way, []).append(place)
     return [*groups.values()]
-
-
-def check_scores(best: Tensor, rows: Sequence[Row], *, after_rules: bool) -> None:
-    """Raise `ValueError` where the best score of a row is no number, or forbidden."""
-    values = cast("list[float]", best.tolist())
-    place = next((place for place, value in enumerate(values) if not isfinite(value)), None)
-    if place is None:
-        return
-    row, value = rows[place], values[place]
-    if value == -float("inf") and after_rules:
-        raise ValueError(
-            f"row {row.number}: the rules leave no token that could follow after "
-            f"{len(row.ids)} tokens"
-        )
-    raise ValueError(
-        f"row {row.number}: the model's best score after {len(row.ids)} tokens is {value}, no "
-        "number; look for damaged weights, or an overflow of half precision, or pass "
-        "remove_invalid_values=True"
-    )

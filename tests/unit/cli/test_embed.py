@@ -181,10 +181,9 @@ def test_debug_lets_the_traceback_through(run, monkeypatch):
     assert isinstance(run("embed", "a", "--device", "gpu").exception, ValueError)
 
 
-def test_a_text_that_is_cut_is_told_in_words_for_people(run, monkeypatch, encode):
-    monkeypatch.setattr(encode.__self__.tokenizer, "_said", set())
-    done = run("embed", "short", "word " * 600, "--json")
-    assert done.stderr == (
-        "1 of 2 texts were cut to 256 tokens (the model takes 512); what comes after does not "
-        "count, so split long texts; this is said once\n"
-    )
+def test_a_long_text_is_read_to_its_end(run):
+    long = "The stock market fell. " * 100
+    done = run("embed", long, f"{long} Someone is having dinner.", "--json")
+    assert done.stderr == ""
+    one, other = (np.array(each["embedding"]) for each in parsed(done))
+    assert 0.9 < one @ other < 0.9999
