@@ -1,0 +1,144 @@
+"""``regard recommend``: which model to take, measured on one's own data and machine."""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from regard.cli import options
+from regard.cli import training_options as told
+from regard.cli.answers import Output
+from regard.cli.io import Column, counted, emit, scaled, tell, verb, write_facts, write_table
+
+if typing.TYPE_CHECKING:
+    from regard.selection.survey import Recommendation
+
+COLUMNS = (
+    Column("Model"),
+    Column("Score", 8, right=True),
+    Column("+-", 6, right=True),
+    Column("How", 10),
+    Column("ms", 8, right=True),
+    Column("A second", 8, right=True),
+    Column("MB", 6, right=True),
+    Column("Size", 6, right=True),
+    Column("Tokens", 6, right=True),
+)
+
+
+@verb
+def recommend(
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task", "-t", help="Such as text-classification, sentence-similarity, ranking."
+        ),
+    ],
+    data: Annotated[str, typer.Option("--data", "-d", help="A file of examples, or a folder.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A candidate: a name, a folder, or a folder of models; may be repeated.",
+            show_default="embedded ones",
+        ),
+    ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(metavar="MS", help="Milliseconds for one example at most."),
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(metavar="MB", help="Megabytes of memory at most.")
+    ] = None,
+    fine_tune: Annotated[
+        int | None,
+        typer.Option(metavar="STEPS", help="Train each candidate for so many steps instead."),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Parts that are held out, one after the other.")] = 5,
+    examples: Annotated[int, typer.Option(help="Examples to measure on at most.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of folds, examples and training.")] = 42,
+    columns: told.Columns = None,
+    data_format: told.DataFormat = None,
+    set_: told.Set = None,
+    as_json: options.Json = False,
+    as_csv: options.Csv = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure models on your examples and machine, and say which to take.
+
+    A model that was trained for the task, and knows its labels, is scored as it is. Of others
+    a linear model of their vectors is cross-validated, which takes seconds; for similarity and
+    ranking cosines are enough; other tasks need --fine-tune. Time is that of one example, and
+    examples in a second 32 at once; memory is what the process of each candidate grows by.
+
+        regard recommend --task text-classification --data reviews.tsv --latency 20
+    """
+    output = Output(as_json, as_csv)
+    from regard.selection.candidates import candidates
+    from regard.selection.survey import Asked
+    from regard.training.settings import named_values
+
+    survey = Asked(
+        task=task,
+        data=data,
+        latency=latency,
+        memory=memory,
+        folds=folds,
+        seed=seed,
+        fine_tune=fine_tune,
+        columns=told.columns_of(columns),
+        data_format=data_format,
+        options=named_values(set_ or [], "--set"),
+        most=examples,
+    ).survey()
+    names = candidates(survey.terms, model)
+    found: list[Recommendation] = []
+    for number, name in enumerate(names, 1):
+        tell(f"{number} of {len(names)}: {name}")
+        found.append(survey.measure(name))
+    found = survey.ordered(found)
+    if all(each.score is None for each in found):
+        raise ValueError("; ".join(f"{each.model}: {each.reason}" for each in found))
+    if as_json or as_csv:
+        output.write([[dataclasses.asdict(each) for each in found]])
+        return
+    count = counted(len(survey.terms.examples), "example")
+    _show(f"{survey.terms.task.name}, {count}", found)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command()(recommend)
+
+
+def _show(title: str, found: Sequence["Recommendation"]) -> None:
+    metric = next(each.metric for each in found if each.metric)
+    write_table(f"{title}: {metric}", COLUMNS, [_cells(each) for each in found])
+    out = {each.model: each.reason for each in found if each.reason}
+    if out:
+        emit("\n")
+        write_facts({"Out of the question": out})
+    if not found[0].reason:
+        emit(f"\n{found[0].command}\n")
+
+
+def _cells(each: "Recommendation") -> tuple[str, ...]:
+    return (
+        each.model,
+        _number(each.score, 4),
+        _number(each.spread, 3),
+        each.method or "",
+        _number(each.latency, 2),
+        _number(each.throughput, 1),
+        _number(each.memory, 0),
+        "" if each.parameters is None else scaled(each.parameters),
+        "" if each.longest is None else f"{each.longest:,}",
+    )
+
+
+def _number(value: Any, digits: int) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
