@@ -4,6 +4,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,15 +19,21 @@ if typing.TYPE_CHECKING:
 
 COLUMNS = (
     Column("Model"),
-    Column("Score", 8, right=True),
-    Column("+-", 6, right=True),
-    Column("How", 10),
-    Column("ms", 8, right=True),
-    Column("A second", 8, right=True),
-    Column("MB", 6, right=True),
-    Column("Size", 6, right=True),
+    Column("Score", 6, right=True),
+    Column("+-", 5, right=True),
+    Column("ms", 6, right=True),
+    Column("Per s", 6, right=True),
+    Column("MB", 5, right=True),
+    Column("Params", 6, right=True),
     Column("Tokens", 6, right=True),
 )
+#: What was done, at more length than records have it.
+METHODS = {
+    "as trained": "as it was trained",
+    "linear": "a linear model of its vectors, cross-validated",
+    "cosine": "cosines of its vectors",
+    "reads pairs": "reads each query with each document",
+}
 
 
 @verb
@@ -59,7 +66,7 @@ def recommend(
         typer.Option(metavar="STEPS", help="Train each candidate for so many steps instead."),
     ] = None,
     folds: Annotated[int, typer.Option(help="Parts that are held out, one after the other.")] = 5,
-    examples: Annotated[int, typer.Option(help="Examples to measure on at most.")] = 1000,
+    max_examples: Annotated[int, typer.Option(help="Examples to measure on at most.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of folds, examples and training.")] = 42,
     columns: told.Columns = None,
     data_format: told.DataFormat = None,
@@ -93,7 +100,7 @@ def recommend(
         columns=told.columns_of(columns),
         data_format=data_format,
         options=named_values(set_ or [], "--set"),
-        most=examples,
+        max_examples=max_examples,
     ).survey()
     names = candidates(survey.terms, model)
     found: list[Recommendation] = []
@@ -102,7 +109,7 @@ def recommend(
         found.append(survey.measure(name))
     found = survey.ordered(found)
     if all(each.score is None for each in found):
-        raise ValueError("; ".join(f"{each.model}: {each.reason}" for each in found))
+        raise ValueError("; ".join(_said(each) for each in found))
     if as_json or as_csv:
         output.write([[dataclasses.asdict(each) for each in found]])
         return
@@ -117,21 +124,36 @@ def register(app: typer.Typer) -> None:
 
 def _show(title: str, found: Sequence["Recommendation"]) -> None:
     metric = next(each.metric for each in found if each.metric)
-    write_table(f"{title}: {metric}", COLUMNS, [_cells(each) for each in found])
-    out = {each.model: each.reason for each in found if each.reason}
-    if out:
-        emit("\n")
-        write_facts({"Out of the question": out})
+    names = _short([each.model for each in found])
+    rows = [_cells(name, each) for name, each in zip(names, found, strict=True)]
+    write_table(f"{title}: {metric}", COLUMNS, rows)
+    told: dict[str, dict[str, str]] = {"Scored": {}, "Out of the question": {}}
+    for name, each in zip(names, found, strict=True):
+        if each.method is not None:
+            told["Scored"][name] = METHODS.get(each.method, f"after {each.method} of training")
+        if each.reason:
+            told["Out of the question"][name] = each.reason
+    emit("\n")
+    write_facts({title: facts for title, facts in told.items() if facts})
     if not found[0].reason:
         emit(f"\n{found[0].command}\n")
 
 
-def _cells(each: "Recommendation") -> tuple[str, ...]:
+def _said(each: "Recommendation") -> str:
+    return each.reason if each.model in each.reason else f"{each.model}: {each.reason}"
+
+
+def _short(models: Sequence[str]) -> list[str]:
+    """Return what the models are called, without what stands before it where that is no loss."""
+    last = [Path(model).name or model for model in models]
+    return last if len({*last}) == len(last) else [*models]
+
+
+def _cells(name: str, each: "Recommendation") -> tuple[str, ...]:
     return (
-        each.model,
+        name,
         _number(each.score, 4),
         _number(each.spread, 3),
-        each.method or "",
         _number(each.latency, 2),
         _number(each.throughput, 1),
         _number(each.memory, 0),

@@ -63,7 +63,7 @@ def _able(name: str, terms: Terms) -> bool:
         return True
     if terms.steps is not None:
         return task.auto.head in family.heads
-    if not any(isinstance(task, kind) for kind, _ in PROBES):
+    if type(task) not in PROBES:
         return has_head(config, type(task))
     base = ImageEncoder if isinstance(task, ImageClassification) else EncoderModel
     return issubclass(family.base, base)

@@ -70,7 +70,7 @@ def _least(groups: Sequence[str] | None) -> int:
 
 
 def _reason(many: int, groups: Sequence[str] | None) -> str:
-    counts = Counter(groups)
+    counts = Counter[str](groups or ())
     if not groups or many < min(counts.values()):
         return f"there are {many} examples to hold out"
     rare = sorted(counts, key=lambda name: (counts[name], name))
@@ -80,15 +80,14 @@ def _reason(many: int, groups: Sequence[str] | None) -> str:
     return f"of {rare[0]!r} there are {counts[rare[0]]} examples"
 
 
-def _dealt(
-    units: Sequence[str], groups: Sequence[str] | None, folds: int, seed: int
-) -> list[int]:
+def _dealt(units: Sequence[str], groups: Sequence[str] | None, folds: int, seed: int) -> list[int]:
     """Deal units out, class after class, so that folds are of one size and of the same classes."""
-    names = [*dict.fromkeys(units)]
+    names: list[str] = [*dict.fromkeys(units)]
     kind: dict[str, Any] = dict(zip(units, groups, strict=True)) if groups else {}
     members: dict[str, list[str]] = defaultdict(list)
-    for place in np.random.default_rng(seed).permutation(len(names)).tolist():
+    order: list[int] = np.random.default_rng(seed).permutation(len(names)).tolist()
+    for place in order:
         members[kind.get(names[place], "")].append(names[place])
-    order = [name for group in sorted(members) for name in members[group]]
-    fold = {name: place % folds for place, name in enumerate(order)}
+    dealt = [name for group in sorted(members) for name in members[group]]
+    fold = {name: place % folds for place, name in enumerate(dealt)}
     return [fold[unit] for unit in units]

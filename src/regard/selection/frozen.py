@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class OneEach(Frozen):
         labels = task.with_labels(terms.examples, config).column("labels")
         targets = torch.tensor(labels, dtype=None if isinstance(labels[0], int) else torch.float64)
         fold = torch.tensor([*terms.folds])
-        kind, outputs = str(config.problem_type), config.num_labels
+        kind, outputs = config.problem_type or "single_label_classification", config.num_labels
         said = cross_validated(self.vectors(terms.examples), targets, fold, outputs, kind)
         metric = task.metric(config, Prepared(terms.examples, terms.examples))
         return judged(metric, main_metric(task, config), said.numpy(), targets.numpy(), terms.folds)
@@ -95,6 +95,8 @@ class Texts(OneEach):
 class Similar(Texts):
     """The cosine of two texts, without any training."""
 
+    ready: ClassVar[bool] = True
+
     @property
     def method(self) -> str:
         """Say what is compared."""
@@ -117,7 +119,7 @@ class Pictures(OneEach):
     """
 
     def __init__(self, name: str, task: Task) -> None:
-        base = cast("type[ImageEncoder]", family_of(name).base)
+        base: Any = family_of(name).base
         if not issubclass(base, ImageEncoder):
             raise TypeError(f"{name} is a {base.__name__}, which reads no pictures")
         self.task = task
@@ -167,8 +169,8 @@ class Words(Frozen):
         read = self._tokens(data.dataset)
         kept = [v[own != IGNORED] for v, own in zip(read, rows, strict=True)]
         labels = [own[own != IGNORED] for own in rows]
-        owner = [terms.folds[number] for number in data.dataset.column("example")]
-        fold = np.repeat(owner, [*map(len, labels)])
+        owner: list[int] = [terms.folds[number] for number in data.dataset.column("example")]
+        fold = np.repeat(np.array(owner), [*map(len, labels)])
         said = cross_validated(
             torch.from_numpy(np.concatenate(kept)).float(),
             torch.from_numpy(np.concatenate(labels)),

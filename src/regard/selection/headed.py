@@ -10,6 +10,7 @@ from regard.config import Config
 from regard.data.examples import Examples
 from regard.errors import ConfigError
 from regard.models.auto import AutoConfig
+from regard.models.generative import Generative
 from regard.models.multitask import task_configs
 from regard.models.tasks import saved_task
 from regard.selection.subject import Score, Subject, Terms, batch
@@ -51,7 +52,7 @@ class Trained(Subject):
         data = task.prepare(without_answers(task, examples), processor, model.config)
         inputs = batch(task, data, processor, model)
         with torch.inference_mode():
-            if isinstance(task, TextToText):
+            if isinstance(task, TextToText) and isinstance(model, Generative):
                 given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
                 model.generate(**given, **task.writing(processor))
             else:
@@ -142,12 +143,14 @@ def find_trained(name: str, terms: Terms) -> Trained | None:
             return Trained(open_model(name, head, {}, args))
     if several or not has_head(config, type(task)) or not _knows(config, terms):
         return None
-    opened = Opened(_as_trained(task, config), task.auto.from_pretrained(name), task.processor(name), args)
+    opened = Opened(
+        _as_trained(task, config), task.auto.from_pretrained(name), task.processor(name), args
+    )
     return Trained(opened)
 
 
 def _as_trained(task: Task, config: Config) -> Task:
-    """Return the task with the options that the model was trained with, where none are asked for."""
+    """Return the task with the options of the model's training, where none are asked for."""
     told = saved_task(config)
     if told.pop("name", None) != task.name or task != type(task)():
         return task

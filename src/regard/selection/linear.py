@@ -1,20 +1,23 @@
 """Linear models of fixed vectors: what candidates are compared by without training them."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-#: What a penalty of the weights counts against the examples: in scikit-learn's words C = 0.05.
-STRENGTH = 20.0
+#: What the examples count against the penalty of weights, for vectors of length 1 on average: C in
+#: scikit-learn's words. Good for a few hundred examples of sentiment, questions and similarity.
+STRENGTH = 2.0
+#: Steps of L-BFGS at most.
 STEPS = 100
 
 #: From (n, outputs) and targets to the mean loss.
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 #: Name -> the loss of one class of several, several labels at once, or a number.
-LOSSES: dict[str, LossFunction] = {
+LOSSES: Mapping[str, LossFunction] = {
     "single_label_classification": F.cross_entropy,
     "multi_label_classification": F.binary_cross_entropy_with_logits,
     "regression": lambda outputs, targets: (outputs[:, 0] - targets).square().mean() / 2,
@@ -38,12 +41,13 @@ def cross_validated(
         kind: A problem type, in `LOSSES`.
     """
     said = torch.empty(len(vectors), outputs, dtype=torch.float64)
-    for number in fold.unique().tolist():
+    numbers: list[int] = fold.unique().tolist()
+    for number in numbers:
         held = fold == number
         known = vectors[~held]
         # To one scale, by what is learned from alone: what is held out stays unseen.
         mean, deviation = known.mean(0), known.std(0, correction=0).clamp_min(1e-6)
-        scaled = ((vectors - mean) / deviation).double()
+        scaled = ((vectors - mean) / (deviation * math.sqrt(vectors.shape[1]))).double()
         weight, bias = fit(scaled[~held], targets[~held], outputs, LOSSES[kind])
         said[held] = scaled[held] @ weight + bias
     return said
@@ -59,7 +63,7 @@ def fit(
     """
     weight = torch.zeros(vectors.shape[1], outputs, dtype=vectors.dtype, requires_grad=True)
     bias = torch.zeros(outputs, dtype=vectors.dtype, requires_grad=True)
-    penalty = STRENGTH / (2 * len(vectors))
+    penalty = 1 / (2 * STRENGTH * len(vectors))
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -70,8 +74,3 @@ def fit(
 
     optimizer.step(closure)
     return weight.detach(), bias.detach()
-
-
-def fold_tensor(numbers: Sequence[int]) -> Int[Tensor, " n"]:
-    """Return the folds of examples as a tensor."""
-    return torch.tensor([*numbers], dtype=torch.int64)

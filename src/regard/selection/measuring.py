@@ -16,7 +16,7 @@ from regard.selection.subject import Subject
 TIMES = 25
 BATCH = 32
 #: Seconds after which no further time is taken; three are, whatever they take.
-ENOUGH = 10.0
+ENOUGH = 3.0
 LEAST = 3
 
 _STATUS = Path("/proc/self/status")
@@ -41,7 +41,9 @@ def speed_of(subject: Subject, examples: Examples, seed: int) -> Speed:
     order: list[int] = np.random.default_rng(seed).permutation(len(examples)).tolist()
     count = min(BATCH, len(examples))
     single = [[number] for number in order]
-    many = [[order[(n + i) % len(order)] for i in range(count)] for n in range(0, len(order), count)]
+    many = [
+        [order[(n + i) % len(order)] for i in range(count)] for n in range(0, len(order), count)
+    ]
     # What is only done once (kernels chosen, memory asked for) is no part of the speed.
     subject.answer(examples.select(single[0]))
     latency = statistics.median(_seconds(subject, examples, single))

@@ -1,6 +1,6 @@
 """From the name of a candidate to what can be measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from regard.errors import ConfigError
@@ -10,18 +10,23 @@ from regard.selection.ranked import Ranked
 from regard.selection.subject import Subject, Terms
 from regard.selection.tasks import Ranking, Similarity
 from regard.training.tasks.image_classification import ImageClassification
+from regard.training.tasks.predicate_identification import PredicateIdentification
 from regard.training.tasks.task import Task
 from regard.training.tasks.text_classification import TextClassification
+from regard.training.tasks.text_regression import TextRegression
 from regard.training.tasks.token_classification import TokenClassification
 
-#: What is made of a model that has no head for the task; the first kind of task that fits counts.
-PROBES: Sequence[tuple[type[Task], Callable[[str, Any], Subject]]] = (
-    (Ranking, Ranked),
-    (Similarity, Similar),
-    (ImageClassification, Pictures),
-    (TextClassification, Texts),
-    (TokenClassification, Words),
-)
+#: What is made of a model that has no head for a task. Roles are not among them: a word's vector
+#: does not tell which predicate is asked about.
+PROBES: Mapping[type[Task], Callable[[str, Any], Subject]] = {
+    Ranking: Ranked,
+    Similarity: Similar,
+    ImageClassification: Pictures,
+    TextClassification: Texts,
+    TextRegression: Texts,
+    TokenClassification: Words,
+    PredicateIdentification: Words,
+}
 
 
 def open_subject(name: str, terms: Terms) -> Subject:
@@ -38,10 +43,9 @@ def open_subject(name: str, terms: Terms) -> Subject:
     trained = None if isinstance(task, Ranking) else find_trained(name, terms)
     if trained is not None:
         return trained
-    probe = next((found for kind, found in PROBES if isinstance(task, kind)), None)
-    if probe is None:
+    if type(task) not in PROBES:
         raise ConfigError(
             f"it was not trained for {task.name}, and vectors alone do not tell how good it would "
             "be: train it for a few steps (--fine-tune 100)"
         )
-    return probe(name, task)
+    return PROBES[type(task)](name, task)

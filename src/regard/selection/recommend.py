@@ -21,7 +21,7 @@ def recommend(
     columns: Mapping[str, str] | None = None,
     data_format: str | None = None,
     options: Mapping[str, Any] | None = None,
-    most: int = MOST,
+    max_examples: int = MOST,
 ) -> list[Recommendation]:
     """Measure candidates for a task on your data and machine; return them best first.
 
@@ -32,7 +32,8 @@ def recommend(
     scored so (question-answering, ...) needs `fine_tune`.
 
     Each candidate has a process of its own. Scores are the same for the same `seed`; times are not.
-    One that cannot be measured says why in ``reason``, and so does one over a limit; both come last.
+    One that cannot be measured says why in ``reason``, and so does one over a limit: these come
+    last.
 
     Args:
         task: As ``regard train`` names it; or ``"sentence-similarity"``, or ``"ranking"``.
@@ -43,12 +44,12 @@ def recommend(
         latency: Milliseconds for one example that are allowed.
         memory: Megabytes that are allowed.
         folds: Parts of the data, each of which is held out once.
-        seed: Draws the folds, and the examples if there are more than `most`.
+        seed: Draws the folds, and the examples if there are more than `max_examples`.
         fine_tune: Instead: train each candidate for so many steps, and measure the first fold.
         columns: The data's name of some of the task's columns.
         data_format: How to read the data, where its name does not tell.
         options: Of the task; with `fine_tune` of `TrainingArguments` too.
-        most: Examples that are measured on at most.
+        max_examples: Examples that are measured on at most.
 
     Raises:
         ConfigError: There is no such task or option, or no candidate.
@@ -65,7 +66,7 @@ def recommend(
         columns=columns or {},
         data_format=data_format,
         options=options or {},
-        most=most,
+        max_examples=max_examples,
     )
     survey = asked.survey()
     names = candidates(survey.terms, models)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-
 from regard.data.examples import Examples
 from regard.errors import ConfigError
 from regard.models.model import PreTrainedModel
@@ -87,9 +86,7 @@ class Subject(ABC):
             return None
 
 
-def batch(
-    task: Task, data: Prepared, processor: Any, model: PreTrainedModel
-) -> dict[str, Any]:
+def batch(task: Task, data: Prepared, processor: Any, model: PreTrainedModel) -> dict[str, Any]:
     """Return examples that were prepared as one batch, with what the model's ``forward`` takes."""
     taken = columns_of(model, ())
     rows = [data.dataset[number] for number in range(len(data.dataset))]

@@ -147,7 +147,7 @@ class Asked:
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     data_format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    most: int = MOST
+    max_examples: int = MOST
 
     def survey(self) -> Survey:
         """Read the data, and say how candidates are measured.
@@ -179,7 +179,7 @@ class Asked:
 
     def _check(self) -> None:
         numbers = {"latency": self.latency, "memory": self.memory, "fine_tune": self.fine_tune}
-        for name, value in {**numbers, "most": self.most}.items():
+        for name, value in {**numbers, "max_examples": self.max_examples}.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}; it must be more than 0")
 
@@ -189,9 +189,9 @@ class Asked:
         if isinstance(data, str | Path):
             data = task.read(find_splits(data).training, self.data_format)
         examples = task.named(as_examples(data), self.columns)
-        if len(examples) > self.most:
-            notices.warning("measured on %d of %d examples", self.most, len(examples))
-            examples = examples.shuffle(self.seed)[: self.most]
+        if len(examples) > self.max_examples:
+            notices.warning("measured on %d of %d examples", self.max_examples, len(examples))
+            examples = examples.shuffle(self.seed)[: self.max_examples]
         check_examples(task, examples)
         if isinstance(task, Ranking) and not answers(examples):
             raise DataError("no 'label' is above 0, so no document answers a query")
@@ -217,7 +217,7 @@ def _in_a_process(request: Mapping[str, Any]) -> dict[str, Any]:
         told, result = Path(folder, "request.json"), Path(folder, "result.json")
         told.write_text(json.dumps(request, default=_plain), "utf-8")
         # What this process can import, that one can; -P keeps the working folder out otherwise.
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         done = subprocess.run(
             [sys.executable, "-P", "-m", "regard.selection.worker", str(told), str(result)],
             env={**os.environ, "PYTHONPATH": paths},
