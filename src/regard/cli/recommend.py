@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from regard.cli.answers import Output
 from regard.cli.io import Column, counted, emit, scaled, tell, verb, write_facts, write_table
 
 if typing.TYPE_CHECKING:
-    from regard.selection.survey import Recommendation
+    from regard.selection.survey import Recommendation, Survey
 
 COLUMNS = (
     Column("Model"),
@@ -36,38 +36,45 @@ METHODS = {
 }
 
 
+Task = Annotated[
+    str,
+    typer.Option("--task", "-t", help="Such as text-classification, sentence-similarity, ranking."),
+]
+Data = Annotated[str, typer.Option("--data", "-d", help="A file of examples, or a folder.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A candidate: a name, a folder, or a folder of models; may be repeated.",
+        show_default="embedded ones",
+    ),
+]
+Latency = Annotated[
+    float | None, typer.Option(metavar="MS", help="Milliseconds for one example at most.")
+]
+Memory = Annotated[float | None, typer.Option(metavar="MB", help="Megabytes of memory at most.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(metavar="STEPS", help="Train each candidate for so many steps instead."),
+]
+Folds = Annotated[int, typer.Option(help="Parts that are held out, one after the other.")]
+Examples = Annotated[int, typer.Option(help="Examples to measure on at most.")]
+Seed = Annotated[int, typer.Option(help="Of folds, examples and training.")]
+
+
 @verb
 def recommend(
-    task: Annotated[
-        str,
-        typer.Option(
-            "--task", "-t", help="Such as text-classification, sentence-similarity, ranking."
-        ),
-    ],
-    data: Annotated[str, typer.Option("--data", "-d", help="A file of examples, or a folder.")],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A candidate: a name, a folder, or a folder of models; may be repeated.",
-            show_default="embedded ones",
-        ),
-    ] = None,
-    latency: Annotated[
-        float | None,
-        typer.Option(metavar="MS", help="Milliseconds for one example at most."),
-    ] = None,
-    memory: Annotated[
-        float | None, typer.Option(metavar="MB", help="Megabytes of memory at most.")
-    ] = None,
-    fine_tune: Annotated[
-        int | None,
-        typer.Option(metavar="STEPS", help="Train each candidate for so many steps instead."),
-    ] = None,
-    folds: Annotated[int, typer.Option(help="Parts that are held out, one after the other.")] = 5,
-    max_examples: Annotated[int, typer.Option(help="Examples to measure on at most.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of folds, examples and training.")] = 42,
+    context: typer.Context,
+    task: Task,
+    data: Data,
+    model: Models = None,
+    latency: Latency = None,
+    memory: Memory = None,
+    fine_tune: Steps = None,
+    folds: Folds = 5,
+    max_examples: Examples = 1000,
+    seed: Seed = 42,
     columns: told.Columns = None,
     data_format: told.DataFormat = None,
     set_: told.Set = None,
@@ -86,24 +93,10 @@ def recommend(
     """
     output = Output(as_json, as_csv)
     from regard.selection.candidates import candidates
-    from regard.selection.survey import Asked
-    from regard.training.settings import named_values
 
-    survey = Asked(
-        task=task,
-        data=data,
-        latency=latency,
-        memory=memory,
-        folds=folds,
-        seed=seed,
-        fine_tune=fine_tune,
-        columns=told.columns_of(columns),
-        data_format=data_format,
-        options=named_values(set_ or [], "--set"),
-        max_examples=max_examples,
-    ).survey()
-    names = candidates(survey.terms, model)
+    survey = _survey(context.params)
     found: list[Recommendation] = []
+    names = candidates(survey.terms, model)
     for number, name in enumerate(names, 1):
         tell(f"{number} of {len(names)}: {name}")
         found.append(survey.measure(name))
@@ -120,6 +113,18 @@ def recommend(
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
     app.command()(recommend)
+
+
+def _survey(given: Mapping[str, Any]) -> "Survey":
+    """Return the survey that the options of the command ask for."""
+    from regard.selection.survey import Asked
+    from regard.training.settings import named_values
+
+    names = [field.name for field in dataclasses.fields(Asked)]
+    asked: dict[str, Any] = {name: given[name] for name in names if name in given}
+    asked["columns"] = told.columns_of(given["columns"])
+    asked["options"] = named_values(given["set_"] or [], "--set")
+    return Asked(**asked).survey()
 
 
 def _show(title: str, found: Sequence["Recommendation"]) -> None:

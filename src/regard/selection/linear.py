@@ -41,8 +41,7 @@ def cross_validated(
         kind: A problem type, in `LOSSES`.
     """
     said = torch.empty(len(vectors), outputs, dtype=torch.float64)
-    numbers: list[int] = fold.unique().tolist()
-    for number in numbers:
+    for number in sorted({*map(int, fold)}):
         held = fold == number
         known = vectors[~held]
         # To one scale, by what is learned from alone: what is held out stays unseen.

@@ -25,8 +25,8 @@ def recommend(
 ) -> list[Recommendation]:
     """Measure candidates for a task on your data and machine; return them best first.
 
-    A model that was trained for the task, and knows the labels, is scored as it is. Of others
-    a linear model of their vectors is cross-validated (labels of texts, pairs, words and pictures;
+    A model that was trained for the task, and knows the labels, is scored as it is: fairly so on data
+    that it was not trained on. Of others a linear model of their vectors is cross-validated (labels of texts, pairs, words and pictures;
     numbers), cosines are compared with the given numbers (sentence-similarity), or documents are
     put in order (ranking): that takes seconds, and tells which model to train. What cannot be
     scored so (question-answering, ...) needs `fine_tune`.

@@ -77,20 +77,9 @@ def test_a_linear_model_of_vectors_finds_what_the_words_say(task, checkpoints, h
     assert f"--data {data} --output OUT" in found.command
 
 
-def train(checkpoint, data, output, task="text-classification", **more):
-    """Train a model for a task, as `regard train` does."""
-    from regard.training.job import open_run
-    from regard.training.settings import read_settings
-
-    told = {"epochs": 8, "learning_rate": 3e-3, "batch_size": 8, "validation_split": 0.0, **more}
-    told |= {"task": task, "data": str(data), "model": str(checkpoint), "output_dir": str(output)}
-    open_run(read_settings({**told, "report_to": "none", "disable_tqdm": True})).train()
-    return output
-
-
 def test_a_model_that_was_trained_for_the_task_is_taken_as_it_is(checkpoints, here, tmp_path):
     data = task_data.classification(tmp_path / "data", 40)
-    model = train(checkpoints["bert"], data, tmp_path / "trained")
+    model = task_data.train(checkpoints["bert"], data, tmp_path / "trained")
     found = regard.recommend("sentiment-analysis", data, [model, checkpoints["bert"]])
     by_method = {each.method: each for each in found}
     assert by_method["as trained"].model == str(model)
@@ -104,7 +93,7 @@ def test_a_model_that_was_trained_for_the_task_is_taken_as_it_is(checkpoints, he
 
 
 def test_a_trained_model_with_other_labels_is_one_to_train(checkpoints, here, tmp_path):
-    model = train(
+    model = task_data.train(
         checkpoints["bert"], task_data.classification(tmp_path / "data", 16), tmp_path / "trained"
     )
     rows = [(text, label.upper()) for text, label in task_data.sentiments(16)]
@@ -119,7 +108,7 @@ def test_answers_need_a_trained_model_or_steps_of_training(checkpoints, here, tm
     assert "it was not trained for question-answering" in found.reason
     assert "--fine-tune" in found.reason
     assert found.score is None
-    model = train(checkpoints["bert"], data, tmp_path / "trained", "qa", epochs=20)
+    model = task_data.train(checkpoints["bert"], data, tmp_path / "trained", "qa", epochs=20)
     (found,) = regard.recommend("qa", data, [model])
     assert (found.metric, found.method) == ("f1", "as trained")
     assert found.score > 90
