@@ -25,11 +25,12 @@ def recommend(
 ) -> list[Recommendation]:
     """Measure candidates for a task on your data and machine; return them best first.
 
-    A model that was trained for the task, and knows the labels, is scored as it is: fairly so on data
-    that it was not trained on. Of others a linear model of their vectors is cross-validated (labels of texts, pairs, words and pictures;
-    numbers), cosines are compared with the given numbers (sentence-similarity), or documents are
-    put in order (ranking): that takes seconds, and tells which model to train. What cannot be
-    scored so (question-answering, ...) needs `fine_tune`.
+    A model that was trained for the task, and knows the labels, is scored as it is, which is fair
+    on data that it was not trained on. Of others a linear model of their vectors is cross-validated
+    (labels of texts, pairs, words and pictures; numbers), cosines are compared with the given
+    numbers (sentence-similarity), or documents are put in order (ranking): that takes seconds, and
+    tells which model to train. What cannot be scored so (question-answering, ...) needs
+    `fine_tune`.
 
     Each candidate has a process of its own. Scores are the same for the same `seed`; times are not.
     One that cannot be measured says why in ``reason``, and so does one over a limit: these come
