@@ -28,7 +28,7 @@ def candidates(terms: Terms, models: Iterable[str | Path] | None = None) -> list
         ConfigError: There is none.
     """
     if models is None:
-        found = [name for name in EMBEDDED if is_installed(name) and _able(name, terms)]
+        found = [name for name in _installed() if _able(name, terms)]
         if not found:
             raise ConfigError(
                 f"no embedded model that is installed can be measured for {terms.task.name}: name "
@@ -40,6 +40,11 @@ def candidates(terms: Terms, models: Iterable[str | Path] | None = None) -> list
     if not found:
         raise ConfigError("no candidate is named: leave models out for the embedded ones")
     return found
+
+
+def _installed() -> list[str]:
+    """Return the models that need no network."""
+    return [name for name in EMBEDDED if is_installed(name)]
 
 
 def _inside(name: str) -> list[str]:

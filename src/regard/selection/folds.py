@@ -34,11 +34,12 @@ def fold_numbers(task: Task, examples: Examples, folds: int, seed: int) -> list[
     """
     if folds < 2:
         raise DataError(f"folds={folds}; wanted at least 2, one to measure on and one to learn")
-    units = _units(task, examples)
-    groups = _classes(task, examples) if task.unit is None else None
+    unit = _shared(task, examples)
+    units = _units(unit, examples)
+    groups = _classes(task, examples) if unit is None else None
     many = len(set(units))
     if many < 2:
-        what = "example" if task.unit is None else f"{task.unit!r}"
+        what = "example" if unit is None else f"{unit!r}"
         raise DataError(
             f"{examples.where(0)}: there is only one {what}; wanted at least 2, one to measure on "
             "and one to learn from"
@@ -49,11 +50,16 @@ def fold_numbers(task: Task, examples: Examples, folds: int, seed: int) -> list[
     return _dealt(units, groups, fewer, seed)
 
 
-def _units(task: Task, examples: Examples) -> list[str]:
+def _shared(task: Task, examples: Examples) -> str | None:
+    """Return the column whose values examples share that must not be parted, if there is one."""
+    return task.unit if task.unit in examples.column_names else None
+
+
+def _units(unit: str | None, examples: Examples) -> list[str]:
     """Return what an example belongs to: itself, or what it shares with others."""
-    if task.unit is None:
+    if unit is None:
         return [*map(str, range(len(examples)))]
-    return [str(value) for value in examples.column(task.unit)]
+    return [str(value) for value in examples.column(unit)]
 
 
 def _classes(task: Task, examples: Examples) -> list[str] | None:

@@ -10,8 +10,15 @@ from regard.errors import ConfigError, DataError, nearest
 from regard.training.tasks import registry
 from regard.training.tasks.language_modeling import LanguageModeling
 from regard.training.tasks.task import Column, Task
-from regard.training.tasks.text_classification import PAIR, TEXT
+from regard.training.tasks.text_classification import (
+    PAIR,
+    TEXT,
+    TextClassification,
+    check_texts,
+)
 from regard.training.tasks.text_regression import TextRegression
+from regard.training.tasks.token_classification import TokenClassification
+from regard.training.tasks.words import check_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +102,15 @@ def check_examples(task: Task, examples: Examples) -> None:
     """Raise for examples that no candidate could be measured on, before one is loaded.
 
     Raises:
-        DataError: There is one label only, or a label is empty or no number; names file and line.
+        DataError: A text is empty, a word has no label, a label is empty or no number, or there is
+            one only; names file and line.
     """
+    if isinstance(task, TokenClassification):
+        check_words(examples, next(column.name for column in task.columns if column.label))
+    if isinstance(task, TextClassification):
+        for name in ("text", "text_pair"):
+            if name in examples.column_names:
+                check_texts(examples, name)
     if isinstance(task, Ranking) and "label" not in examples.column_names:
         return
     fields = task.config_for(examples, Config())

@@ -361,6 +361,11 @@ WRONG = {
     "no label": ({"data": {"text": ["a", "b"], "label": ["x", None]}}, "example 1: the label in"),
     "no column": ({"data": {"txt": ["a"], "label": ["x"]}}, "no column 'text'"),
     "no examples": ({"data": {"text": [], "label": []}}, "the data holds no example"),
+    "no text": ({"data": {"text": ["a", " "], "label": ["x", "y"]}}, "example 1: 'text' is empty"),
+    "too few labels": (
+        {"task": "ner", "data": {"tokens": [["a", "b"], ["c"]], "tags": [["A"], ["B"]]}},
+        "example 0: 2 words and 1 labels in 'tags'",
+    ),
     "no number": (
         {"task": "sts", "data": {**SIMILAR, "score": [1, 2, "much"]}}, "'label' is 'much'",
     ),
