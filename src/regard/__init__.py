@@ -324,6 +324,9 @@ _PUBLIC = {
     # packed batches
     "Layout": "regard.batch",
     "TokenBatch": "regard.batch",
+    # choosing a model
+    "Recommendation": "regard.selection.survey",
+    "recommend": "regard.selection.recommend",
     # pipelines
     "ChatPipeline": "regard.pipelines.chat",
     "Conversation": "regard.pipelines.chat",

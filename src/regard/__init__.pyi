@@ -321,6 +321,8 @@ from regard.pipelines.token_classification import (
 from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )
+from regard.selection.recommend import recommend as recommend
+from regard.selection.survey import Recommendation as Recommendation
 from regard.text.encoding import BatchEncoding as BatchEncoding
 from regard.text.extend import Extension as Extension
 from regard.text.extend import extend_tokenizer as extend_tokenizer

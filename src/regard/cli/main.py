@@ -19,6 +19,7 @@ from regard.cli import (
     models,
     predict,
     rank,
+    recommend,
     roles,
     run,
     search,
@@ -41,8 +42,9 @@ app = typer.Typer(
 )
 _ASKING = (run, embed, similar, rank, search, classify, tag, roles, fill, ask)
 _TRAINING = (train, evaluate, predict)
+_CHOOSING = (recommend, models, info)
 _WRITING = (generate, chat, summarize, translate)
-for module in (*_ASKING, *_WRITING, *_TRAINING, models, info, convert, vocabulary, doctor):
+for module in (*_ASKING, *_WRITING, *_TRAINING, *_CHOOSING, convert, vocabulary, doctor):
     module.register(app)
 
 

@@ -50,7 +50,7 @@ class Opened:
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """Return a row for each example: its columns, but for answers, and what the model says."""
-        inputs = _without_answers(self.task, examples)
+        inputs = without_answers(self.task, examples)
         trainer = make_trainer(self.task, self.model, self.processor, self.args, None)
         found = self.task.predict(trainer, self.prepare(inputs))
         return [{**given, **said} for given, said in zip(inputs, found, strict=True)]
@@ -204,7 +204,8 @@ def computing(batch_size: int, *, use_cpu: bool) -> TrainingArguments:
     )
 
 
-def _without_answers(task: Task, examples: Examples) -> Examples:
+def without_answers(task: Task, examples: Examples) -> Examples:
+    """Return the examples as they are when nobody knows the answers."""
     answers = [column.name for column in task.columns if column.label]
     return examples.keep([name for name in examples.column_names if name not in answers])
 

@@ -222,3 +222,14 @@ def pictures(path, count):
         (path / name).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (9, 7), (colour, colour, colour)).save(path / name / f"{i}.png")
     return path
+
+
+def train(checkpoint, data, output, task="text-classification", **more):
+    """Train a model for a task, as `regard train` does; return its folder."""
+    from regard.training.job import open_run
+    from regard.training.settings import read_settings
+
+    told = {"epochs": 8, "learning_rate": 3e-3, "batch_size": 8, "validation_split": 0.0, **more}
+    told |= {"task": task, "data": str(data), "model": str(checkpoint), "output_dir": str(output)}
+    open_run(read_settings({**told, "report_to": "none", "disable_tqdm": True})).train()
+    return output

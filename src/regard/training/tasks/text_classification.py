@@ -115,11 +115,12 @@ def tokenized(examples: Examples, processor: Any, length: int) -> Examples:
 
     for name in ("text", "text_pair"):
         if name in examples.column_names:
-            _check_texts(examples, name)
+            check_texts(examples, name)
     return examples.map(tokens, batched=True)
 
 
-def _check_texts(examples: Examples, name: str) -> None:
+def check_texts(examples: Examples, name: str) -> None:
+    """Raise for a text that is missing or empty."""
     for index, text in enumerate(examples.column(name)):
         if text is None or not str(text).strip():
             raise DataError(
