@@ -34,7 +34,7 @@ class TaskSettings:
 
     Attributes:
         task: What to train for.
-        data: A file, or a folder; see `find_splits`.
+        data: A file, or a folder; see `find_splits`. Or several: corpora to learn from together.
         validation: A file to evaluate on, where `data` has none.
         validation_split: The share of the training data to hold out in its place; 0 for none.
         data_format: How to read the data, where names do not tell.
@@ -43,12 +43,17 @@ class TaskSettings:
     """
 
     task: type[Task]
-    data: str
+    data: str | Sequence[str]
     validation: str | None = None
     validation_split: float | None = None
     data_format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def places(self) -> list[str]:
+        """The files or folders of the data."""
+        return [self.data] if isinstance(self.data, str) else [*self.data]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name, without those that say nothing."""
