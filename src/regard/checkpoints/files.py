@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
 from regard.checkpoints.reach import unreached
+from regard.checkpoints.shipped import shipped_folder
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing, nearest
 
 #: What an adapter says of itself.
@@ -131,7 +132,9 @@ def find_checkpoint(
         return _local(beside, folder.parent, folder.name)
     if not _is_model_name(str(name)):
         raise CheckpointNotFoundError(_no_folder(folder))
-    embedded = embedded_folder(str(name)) if revision is None else None
+    embedded = None
+    if revision is None:
+        embedded = shipped_folder(str(name)) or embedded_folder(str(name))
     if embedded is not None:
         packaged = CheckpointFolder(str(name), "embedded", _in_folder(embedded))
         return _local(packaged, embedded, gguf_file)

@@ -9,6 +9,7 @@ import torch
 
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint, source_options
+from regard.checkpoints.shipped import usual_model
 from regard.data.sampling import token_batches
 from regard.errors import ConfigError
 from regard.layers.embeddings import LearnedPositions
@@ -52,6 +53,7 @@ class Pipeline(Runner):
         defaults: Options of the task's calls, for those calls that do not say them.
     """
 
+    #: The model where none is named; None is a shipped one for the task, if there is any.
     default_model: ClassVar[str | None] = MINILM
     #: What a model must be.
     takes: ClassVar[type[PreTrainedModel]] = TextModel
@@ -101,7 +103,7 @@ class Pipeline(Runner):
             ValueError: No model is named, and there is no default for the task.
             TypeError: The model cannot do the task.
         """
-        name = name or cls.default_model
+        name = name or cls.default_model or usual_model(cls.task)
         if name is None:
             raise ValueError(f"name a model for {cls.task}: there is no embedded one for it")
         known = cls.own_options().union(cls.call_options())
