@@ -87,7 +87,9 @@ def held_out(opened: Opened, run: Settings, task: str, data: Path, place: str):
     if place not in run.tasks[task].places:
         told = dataclasses.replace(told, validation=told.data)
     # The labels of one corpus are but some of those that the task renames.
-    given = dataclasses.replace(opened.task, labels=None) if told.options.get("labels") else opened.task
+    given = (
+        dataclasses.replace(opened.task, labels=None) if told.options.get("labels") else opened.task
+    )
     found = read_data(given, told, run.arguments["seed"]).validation
     return opened.task.relabelled(found)
 
@@ -100,7 +102,9 @@ def pack(trained: Path, folder: Path) -> None:
     halves = {name: tensor.half() for name, tensor in load_file(trained / WEIGHTS).items()}
     save_file(halves, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)
-    lines = [f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in FILES]
+    lines = [
+        f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in FILES
+    ]
     (folder / SUMS).write_text("".join(lines))
 
 

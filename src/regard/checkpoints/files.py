@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
 from regard.checkpoints.reach import unreached
-from regard.checkpoints.shipped import shipped_folder
+from regard.checkpoints.shipped import OWNER, shipped_folder, shipped_models
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing, nearest
 
 #: What an adapter says of itself.
@@ -276,7 +276,7 @@ def _on_hub(
                 return None
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
-                f"({_first_line(why or error.__cause__ or error)}). {install_hint(name)}"
+                f"({_first_line(why or error.__cause__ or error)}). {_hint(name)}"
             ) from (why or error)
         except errors.EntryNotFoundError:
             return None
@@ -290,7 +290,7 @@ def _on_hub(
         except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
             raise CheckpointNotFoundError(
                 f"{name}: neither a local folder nor a model on the Hub ({_first_line(error)}). "
-                f"{install_hint(name)}"
+                f"{_hint(name)}"
             ) from error
         except errors.HfHubHTTPError as error:
             raise CheckpointError(f"{name}: the Hub answered {_first_line(error)}") from error
@@ -314,6 +314,14 @@ def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> 
     except errors.HFValidationError:  # no name that the Hub could have given
         return False
     return isinstance(found, str)
+
+
+def _hint(name: str) -> str:
+    """Return the sentence that tells how to get a model that nothing here has."""
+    if name.startswith(f"{OWNER}/"):
+        known = shipped_models()
+        return f"regard brings {', '.join(known)}{nearest(name, known)}"
+    return install_hint(name)
 
 
 def _first_line(error: BaseException) -> str:

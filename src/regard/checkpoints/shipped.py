@@ -86,8 +86,9 @@ def _read(card: Path) -> Shipped:
         }
         said = (head["pipeline_tag"], head["base_model"], head["license"], (*head["datasets"],))
     except (KeyError, IndexError, TypeError, ValueError, yaml.YAMLError) as error:
+        what = str(error).split("\n", 1)[0]
         raise CheckpointError(
-            f"{card}: its head lacks {error}, or is no YAML between two lines of '---'; wanted "
+            f"{card}: its head, YAML between two lines of '---', cannot be read ({what}); wanted "
             f"pipeline_tag, base_model, license, datasets and model-index. {_REINSTALL}"
         ) from error
     size = sum(each.stat().st_size for each in card.parent.iterdir())

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from regard.adapters.adapter import attached, merge_and_unload
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint, source_options
 from regard.checkpoints.shipped import usual_model
@@ -114,6 +115,8 @@ class Pipeline(Runner):
         model = cls.load_model(name, source, options)
         if not isinstance(model, cls.takes):
             raise TypeError(f"{name} is a {type(model).__name__}, which cannot do {cls.task}")
+        if attached(model) is not None:
+            merge_and_unload(model)  # the same answers, without products of its own
         place(model, device)
         return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)) | own)
 
