@@ -190,9 +190,9 @@ def _of_task(
     columns: Any = values.get("columns", {})
     if not isinstance(columns, Mapping):
         raise ConfigError(f"{of_task(name)}columns is {columns!r}; wanted NAME=COLUMN for each")
-    data: Any = values["data"]
-    places: list[Any] = [data] if isinstance(data, str) else data
-    if not isinstance(places, list) or not all(isinstance(each, str) for each in places):
+    data: object = values["data"]
+    places = cast("list[object]", data if isinstance(data, list) else [data])
+    if not all(isinstance(each, str) for each in places):
         raise ConfigError(f"{of_task(name)}data is {data!r}; wanted a file or folder, or a list")
     options = {each: values.pop(each) for each in kind.option_names() if each in values}
     return TaskSettings(**values, options=options)
