@@ -22,6 +22,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from regard.checkpoints.shipped import FOLDER, OWNER, SUMS, shipped_models
+from regard.data.examples import Examples
 from regard.training.job import read_data
 from regard.training.settings import Settings, read_settings
 from regard.training.trained import Opened, computing, open_model
@@ -77,11 +78,11 @@ def measure(name: str, data: Path) -> Iterator[tuple[str, int, str, float]]:
             found = opened.evaluate(examples)
             usual = (opened.task.best(opened.model.config),)
             for metric in METRICS.get(told.task.name, usual):
-                shown = f"{told.task.name}: {NAMES[place]}"
+                shown = f"{task}: {NAMES[place]}" if task else NAMES[place]
                 yield shown, len(examples), metric, found[f"eval_{metric}"]
 
 
-def held_out(opened: Opened, run: Settings, task: str, data: Path, place: str):
+def held_out(opened: Opened, run: Settings, task: str, data: Path, place: str) -> Examples:
     """Return what a run did not train on of one corpus."""
     told = dataclasses.replace(run.tasks[task], data=str(data / place))
     if place not in run.tasks[task].places:
