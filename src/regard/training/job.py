@@ -1,6 +1,6 @@
 """A training run from its settings to a trained model in a folder: what ``regard train`` does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -171,22 +171,26 @@ def read_data(task: Task, told: TaskSettings, seed: int) -> Data:
             f"validation_split={told.validation_split:g} would hold out training examples, and "
             f"there is validation data: {given}; leave one of them out"
         )
-    parts = [_read_place(task, told, each, seed) for each in splits.values()]
-    known, training = (
-        first.joined(*rest) for first, *rest in zip(*(p[:2] for p in parts), strict=True)
-    )
+    parts = [_read_place(task, told, place, each, seed) for place, each in splits.items()]
     judged = [part.validation for part in parts if part.validation is not None]
     if told.validation is not None:
         judged = [_read(task, told, find_splits(told.validation).training)]
-    validation = judged[0].joined(*judged[1:]) if judged else None
     return Data(
-        task.relabelled(known, all_there=True),
-        task.relabelled(training),
-        None if validation is None else task.relabelled(validation),
+        task.relabelled(_joined([part.known for part in parts]), all_there=True),
+        task.relabelled(_joined([part.training for part in parts])),
+        task.relabelled(_joined(judged)) if judged else None,
     )
 
 
-def _read_place(task: Task, told: TaskSettings, splits: Splits, seed: int) -> Data:
+def _joined(parts: Sequence[Examples]) -> Examples:
+    if len(parts) == 1:
+        return parts[0]
+    if not all(isinstance(part, Examples) for part in cast("Sequence[object]", parts)):
+        raise ConfigError("a stream reads one file or folder: put the data into one")
+    return parts[0].joined(*parts[1:])
+
+
+def _read_place(task: Task, told: TaskSettings, place: str, splits: Splits, seed: int) -> Data:
     """Return the examples of one corpus; where it has no validation data a share is held out."""
     known, share = _read(task, told, splits.training), told.validation_split
     if told.validation is not None or (splits.validation is None and share == 0):
@@ -198,7 +202,7 @@ def _read_place(task: Task, told: TaskSettings, splits: Splits, seed: int) -> Da
         notices.warning(
             "%s: no validation data: %g %% of the examples are held out; validation_split says how "
             "many, 0 for none",
-            splits.training,
+            place,
             100 * share,
         )
     return Data(known, *task.split(known, share, seed))

@@ -65,4 +65,4 @@ def test_what_cannot_be(tmp_path, caplog):
     with pytest.raises(ConfigError, match="labels is 'a'; it must be dict or none"):
         read(data=first, labels="a")
     read(data=[corpus(tmp_path / "b", ["O", "B-X"]), first])
-    assert "b/train.conll: no validation data: 10 % of the examples are held out" in caplog.text
+    assert "/b: no validation data: 10 % of the examples are held out" in caplog.text
