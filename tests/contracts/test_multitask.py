@@ -246,12 +246,15 @@ def test_an_adapter_has_all_heads_and_its_base_has_none(tmp_path):
     model.save_pretrained(tmp_path / "adapter")
     assert not (tmp_path / "adapter" / "model.safetensors").exists()
     again = MultiTaskModel.from_pretrained(tmp_path / "adapter")
-    batch = inputs(model.extract("span"))
+    single = model.extract("span")
+    batch = inputs(single)
     with torch.no_grad():
         found, wanted = (each.answer_all(**batch) for each in (again, model))
+        alone = tensors(single(**batch))
     for task in tasks:
         pairs = zip(tensors(found[task]), tensors(wanted[task]), strict=True)
         assert all(torch.equal(*pair) for pair in pairs), task
+    torch.testing.assert_close(alone, tensors(wanted["span"]), rtol=1e-4, atol=1e-5)
     # Of a head that neither has, nothing was trained.
     config = json.loads((tmp_path / "adapter" / "config.json").read_text())
     config["tasks"]["mood"] = {"head": "sequence-classification"}
