@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from regard.adapters.adapter import add_adapter
+from regard.adapters.config import LoraConfig
 from regard.errors import CheckpointError, ConfigError
 from regard.models.auto import FAMILIES, AutoModel, family
 from regard.models.heads import LabelledHead, QuestionAnswering
@@ -229,3 +231,33 @@ def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(ValueError, match="'choose' reads several texts"):
         model.answer_all(torch.ones(1, 2, dtype=torch.long))
     assert json.loads(model.config.to_json_string())["tasks"].keys() == {*model.tasks}
+
+
+def test_an_adapter_has_all_heads_and_its_base_has_none(tmp_path):
+    tiny("bert", "MaskedLM").save_pretrained(tmp_path / "base")
+    tasks = {"names": {"head": "TokenClassification"}, "span": {"head": "QuestionAnswering"}}
+    model = MultiTaskModel.from_pretrained(tmp_path / "base", tasks=tasks)
+    saved = ["classifier", "qa_outputs"]
+    add_adapter(model, LoraConfig(r=2, target_modules="all-linear", modules_to_save=saved))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_()
+    model.save_pretrained(tmp_path / "adapter")
+    assert not (tmp_path / "adapter" / "model.safetensors").exists()
+    again = MultiTaskModel.from_pretrained(tmp_path / "adapter")
+    single = model.extract("span")
+    batch = inputs(single)
+    with torch.no_grad():
+        found, wanted = (each.answer_all(**batch) for each in (again, model))
+        alone = tensors(single(**batch))
+    for task in tasks:
+        pairs = zip(tensors(found[task]), tensors(wanted[task]), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs), task
+    torch.testing.assert_close(alone, tensors(wanted["span"]), rtol=1e-4, atol=1e-5)
+    # Of a head that neither has, nothing was trained.
+    config = json.loads((tmp_path / "adapter" / "config.json").read_text())
+    config["tasks"]["mood"] = {"head": "sequence-classification"}
+    (tmp_path / "adapter" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"missing .*heads\.mood\.|heads\.mood"):
+        MultiTaskModel.from_pretrained(tmp_path / "adapter")

@@ -218,6 +218,20 @@ def disable_adapter(model: nn.Module) -> Generator[None]:
         _show(model, adapters, active, merged=merged)
 
 
+@contextmanager
+def merged_adapter(model: nn.Module) -> Generator[None]:
+    """Within the block the weights have the changes of the adapter, if there is one, in them."""
+    adapters = attached(model)
+    if adapters is None or adapters.merged:
+        yield
+        return
+    merge_adapter(model)
+    try:
+        yield
+    finally:
+        unmerge_adapter(model)
+
+
 def merge_adapter(model: nn.Module) -> None:
     """Put the changes into the weights: as fast as the base. The base's own are kept beside."""
     adapters = adapters_of(model)

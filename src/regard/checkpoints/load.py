@@ -212,8 +212,8 @@ def _misfit(stored: StoredTensor, target: Tensor) -> str:
 
 def _judge(match: _Match, anatomy: Anatomy, request: LoadRequest, source: str) -> None:
     """Raise for what must not be, and give a notice for what may be but should be known."""
-    missing = [name for name in match.missing if anatomy.required(name)]
     later = {n for d, names in match.places.items() if request.comes_later(d) for n in names}
+    missing = [name for name in match.missing if anatomy.required(name) and name not in later]
     free = match.misshapen if request.reshape_head else later & match.misshapen.keys()
     replaced = [name for name in free if not anatomy.required(name)]
     inside = _inside_base(match, anatomy)

@@ -21,7 +21,7 @@ Labels = Annotated[
         "-l",
         metavar="A,B,C",
         help="The labels, separated by commas; repeatable.",
-        show_default="those of --model",
+        show_default="those of the model",
     ),
 ]
 MultiLabel = Annotated[
@@ -41,7 +41,7 @@ def classify(
     multi_label: MultiLabel = False,
     template: Template = None,
     file: options.File = None,
-    model: options.Model = None,
+    model: options.AnyModel = None,
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -53,10 +53,11 @@ def classify(
 
     Scores add up to 1, or with --multi-label each is the closeness, 0 to 1, of text and label; of a
     model of entailment, how probable it is. Without LABELS, a model that was trained for labels
-    gives those. Texts come from the arguments, from --file, or from standard input, one per line.
+    gives those: by default whether a text speaks well or badly of something. Texts come from the
+    arguments, from --file, or from standard input, one per line.
     """
     output = Output(as_json, as_csv)
-    task, asked = _read_choices(labels, template, multi_label, model)
+    task, asked = _read_choices(labels, template, multi_label)
     inputs = Inputs(texts, file)
     kind = options.task_class(task, model, asked)
     pipeline = options.load_task(kind, model, revision, device, dtype)
@@ -76,13 +77,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _read_choices(
-    labels: list[str] | None, template: str | None, multi_label: bool, model: str | None
+    labels: list[str] | None, template: str | None, multi_label: bool
 ) -> tuple[str, dict[str, Any]]:
     """Return the task, and what its pipeline is told."""
     if labels is None:
-        if model is None or template is not None:
-            hint = "a template is about labels" if template else "or a classifier: --model NAME"
-            raise typer.BadParameter(f"name labels, {hint}", param_hint="--labels")
+        if template is not None:
+            raise typer.BadParameter("name labels, a template is about them", param_hint="--labels")
         function = {"function_to_apply": "sigmoid"} if multi_label else {}
         return "text-classification", {"top_k": None, **function}
     names = [name.strip() for given in labels for name in given.split(",") if name.strip()]

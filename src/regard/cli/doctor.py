@@ -8,6 +8,7 @@ import typer
 
 from regard import __version__
 from regard.checkpoints.embedded import EMBEDDED, embedded_folder, install_hint
+from regard.checkpoints.shipped import shipped_folder, shipped_models
 from regard.cli import machine, options
 from regard.cli.io import counted, emit, tell, to_json, verb, write_facts
 from regard.errors import CheckpointError
@@ -80,16 +81,17 @@ def _attention() -> dict[str, Any] | None:
 
 
 def _embedded() -> tuple[dict[str, str | None], list[str]]:
-    """Return the folders of the embedded models, and what is wrong with them."""
+    """Return the folders of the embedded models, and what is wrong with these and shipped ones."""
     folders: dict[str, str | None] = {}
     problems: list[str] = []
-    for name in EMBEDDED:
+    for name in (*EMBEDDED, *shipped_models()):
         try:
-            folder = embedded_folder(name)
+            folder = embedded_folder(name) or shipped_folder(name)
         except (CheckpointError, OSError) as error:
             problems.append(str(error))
             folder = None
-        folders[name] = str(folder) if folder else None
+        if name in EMBEDDED:
+            folders[name] = str(folder) if folder else None
     return folders, problems
 
 

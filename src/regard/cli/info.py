@@ -89,6 +89,7 @@ def _find(
         find_checkpoint,
         read_json_object,
     )
+    from regard.checkpoints.shipped import CARD, shipped_models
     from regard.config import CONFIG_FILE
     from regard.models import auto
     from regard.models.origin import find_origin
@@ -117,6 +118,11 @@ def _find(
     }
     if base is not None:
         where["base"] = base[0]
+    if folder.name in shipped_models():
+        card = shipped_models()[folder.name]
+        where |= {"task": card.task, "license": card.license, "scores": dict(card.scores)}
+        where["card"] = str(card.folder / CARD)
+    if base is not None:
         files["adapter"] = _part(lambda: _adapter(folder))
     return where, config, files
 
@@ -220,11 +226,21 @@ def _sections(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
             "found": found.get(facts["origin"]) or f"{facts['origin']}, {facts['folder']}",
             "model type": facts["model_type"],
             **({"base": facts["base"]} if "base" in facts else {}),
+            **_say_card(facts),
             "architectures": ", ".join(facts["architectures"]) or "not named",
             "parameters": f"{facts['parameters']:,}",
         },
         "Sizes": {name: f"{size:,}" for name, size in facts["sizes"].items()},
     }
+
+
+def _say_card(facts: dict[str, Any]) -> dict[str, str]:
+    """Return what the card of a shipped model says."""
+    if "card" not in facts:
+        return {}
+    scores = "; ".join(f"{what}: {score:.4g}" for what, score in facts["scores"].items())
+    named = {name: facts[name] for name in ("task", "license", "card")}
+    return named | {"scores": scores}
 
 
 def _say_files(facts: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from regard.checkpoints.embedded import EMBEDDED, is_installed
+from regard.checkpoints.embedded import EMBEDDED, install_hint, is_installed
+from regard.checkpoints.shipped import shipped_models
 from regard.cli import options
 from regard.cli.io import Record, emit, scaled, to_json, verb, write_facts
 from regard.errors import nearest
@@ -26,17 +27,24 @@ def models(
     as_json: options.JsonObject = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the embedded models, and the families with their heads.
+    """List the models that need no network, and the families with their heads.
 
+    Shipped models lie in regard itself and change an embedded one; `regard info NAME` says more.
     A family loads any checkpoint of its model_type, from a folder or the Hub. A head is what
     follows AutoModelFor in the name of the class that loads it.
     """
     everything = families()
-    found = {"embedded": _embedded(word or ""), "families": _matching(everything, word or "")}
+    found = {
+        "embedded": _embedded(word or ""),
+        "shipped": _shipped(word or ""),
+        "families": _matching(everything, word or ""),
+    }
     if not any(found.values()):
         heads = {head for each in everything.values() for head in each["heads"]}
         tasks = {task for each in EMBEDDED.values() for task in each.tasks}
-        close = nearest(word or "", [*EMBEDDED, *everything, *sorted(heads | tasks)])
+        tasks |= {each.task for each in shipped_models().values()}
+        names = [*EMBEDDED, *shipped_models(), *everything, *sorted(heads | tasks)]
+        close = nearest(word or "", names)
         raise ValueError(f"no model, task, family or head has {word!r} in its name{close}")
     if as_json:
         emit(to_json(found) + "\n")
@@ -95,6 +103,22 @@ def _embedded(word: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def _shipped(word: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "installed": is_installed(model.base),
+            "task": model.task,
+            "base": model.base,
+            "bytes": model.size,
+            "license": model.license,
+            "datasets": [*model.datasets],
+            "scores": dict(model.scores),
+        }
+        for name, model in shipped_models().items()
+        if any(word.lower() in text.lower() for text in (name, model.task))
+    }
+
+
 def _matching(everything: dict[str, dict[str, Any]], word: str) -> dict[str, dict[str, Any]]:
     """Return the families that are called so, and of others the heads that are."""
     found: dict[str, dict[str, Any]] = {}
@@ -119,6 +143,16 @@ def _sections(found: Record) -> dict[str, dict[str, str]]:
         }
         for name, model in found["embedded"].items()
     }
+    for name, model in found["shipped"].items():
+        missing = (
+            "" if model["installed"] else f", which is not here. {install_hint(model['base'])}"
+        )
+        sections[name] = {
+            "shipped": f"{scaled(model['bytes'], 'B')}, over {model['base']}{missing}",
+            "task": model["task"],
+            "scores": "; ".join(f"{what}: {score:.4g}" for what, score in model["scores"].items()),
+            "license": f"{model['license']}, trained on {', '.join(model['datasets'])}",
+        }
     if found["families"]:
         sections["Families and heads"] = {
             name: ", ".join(family["heads"]) for name, family in found["families"].items()

@@ -123,6 +123,27 @@ class Examples(Sequence[Row]):
         rest = sorted(set(range(len(self))) - set(second))
         return self.select(rest), self.select(second)
 
+    def joined(self, *others: "Examples") -> "Examples":
+        """Return these examples and then the others.
+
+        Raises:
+            DataError: They have different columns.
+        """
+        parts = [self, *others]
+        for each in others:
+            same = {*each.column_names} == {*self.column_names}
+            if not same or each.class_names != self.class_names:
+                raise DataError(
+                    f"{each._name()}the columns are {listing(each.column_names)}, and those before "
+                    f"are {listing(self.column_names)}; wanted the same, with the same classes"
+                )
+        columns = {
+            name: [value for part in parts for value in part.column(name)]
+            for name in self.column_names
+        }
+        origin = Origin.joined([part.origin for part in parts])
+        return Examples(columns, origin, self.class_names)
+
     def rename(self, names: Mapping[str, str]) -> "Examples":
         """Return the examples with columns renamed, old name to new."""
         for old in names:

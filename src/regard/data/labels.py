@@ -10,6 +10,10 @@ from regard.text.tokenizer import Tokenizer
 
 #: What stands where there is nothing to learn; the losses of all heads pass over it.
 IGNORED = -100
+#: The label of a word that is part of nothing.
+OUTSIDE = "O"
+#: What stands before the kind of a span, in the schemes of the field: IOB2, IOBES and BILOU.
+PREFIXES = ("B", "I", "E", "S", "L", "U")
 
 
 def encode_labels(
@@ -50,6 +54,57 @@ def encode_labels(
             )
         encoded.append(found if isinstance(value, list | tuple) else found[0])
     return examples.with_column(into, encoded)
+
+
+def renamed_labels(
+    examples: Examples, column: str, names: Mapping[str, str], *, all_there: bool = False
+) -> Examples:
+    """Return the examples with labels of a column under other names.
+
+    Of labels such as ``B-person`` the kind is renamed and the prefix stays; a kind that becomes
+    ``O`` is none.
+
+    Args:
+        examples: The examples.
+        column: Where the labels are: one, or a list of them.
+        names: Label, or kind, to its new name; what is not there keeps its own.
+        all_there: Whether each of `names` must occur.
+
+    Raises:
+        DataError: One does not, and the nearest that does is named.
+    """
+    known = {label: _kind(label) for label in examples.labels(column)}
+    lost = [name for name in names if name not in {*known, *known.values()}]
+    if lost and all_there:
+        raise DataError(
+            f"labels: no example has {lost[0]!r}{nearest(lost[0], {*known, *known.values()})}; "
+            f"there are {listing(known)}"
+        )
+    new = {label: _renamed(label, kind, names) for label, kind in known.items()}
+
+    def renamed(label: Any) -> str:
+        return new[_named(label, examples.class_names.get(column))]
+
+    changed = [
+        [*map(renamed, cast("list[Any]", each))]
+        if isinstance(each, list | tuple)
+        else renamed(each)
+        for each in examples.column(column)
+    ]
+    return examples.with_column(column, changed)
+
+
+def _kind(label: str) -> str:
+    """Return ``person`` for ``B-person``, and a label without a prefix as it is."""
+    prefix, _, kind = label.partition("-")
+    return kind if prefix in PREFIXES and kind else label
+
+
+def _renamed(label: str, kind: str, names: Mapping[str, str]) -> str:
+    found = names.get(label, names.get(kind, kind))
+    if label in names or kind == label or found == OUTSIDE:
+        return found
+    return f"{label.partition('-')[0]}-{found}"
 
 
 def _named(label: Any, names: Sequence[str] | None) -> str:

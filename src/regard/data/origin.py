@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,20 @@ class Origin:
     def __getitem__(self, index: int) -> Place:
         """Return the place of one example."""
         return Place(self.files[self.file[index]], int(self.number[index]), self.unit)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Origin"]) -> "Origin":
+        """Return the origin of examples that follow one another."""
+        starts = [0, *accumulate(len(part.files) for part in parts)]
+        files = [name for part in parts for name in part.files]
+        file = [part.file + start for part, start in zip(parts, starts, strict=False)]
+        units = {part.unit for part in parts}
+        return cls(
+            tuple(files),
+            np.concatenate(file).astype(np.int32),
+            np.concatenate([part.number for part in parts]),
+            units.pop() if len(units) == 1 else "example",
+        )
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> "Origin":
         """Return the origin of the examples `indices`."""

@@ -1,7 +1,8 @@
 """Which examples are held out."""
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,8 +23,7 @@ def held_out(
     Raises:
         DataError: The fraction is no share, or there are too few examples to divide.
     """
-    if not 0 < fraction < 1:
-        raise DataError(f"fraction={fraction} is no share of the examples; wanted 0 < fraction < 1")
+    _check_share(fraction)
     if count < 2:
         raise DataError(f"{count} examples cannot be divided in two; wanted at least 2")
     total = min(max(round(count * fraction), 1), count - 1)
@@ -40,3 +40,39 @@ def held_out(
     for name in sorted(share, key=lambda name: (taken[name] - share[name], name))[:missing]:
         taken[name] += 1
     return sorted(index for name, inside in members.items() for index in inside[: taken[name]])
+
+
+def held_out_units(units: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """Draw about `fraction` of what examples belong to: texts, articles.
+
+    Whether a unit is drawn depends on its name, the seed and the fraction alone. So tasks that
+    share texts hold out the same ones, whatever else each of them reads.
+
+    Args:
+        units: Their names, each as often as it likes.
+        fraction: The share to draw, between 0 and 1; at least one unit is drawn, and one left.
+        seed: The same seed draws the same.
+
+    Raises:
+        DataError: The fraction is no share, or there are too few units to divide.
+    """
+    _check_share(fraction)
+    places = {unit: _place(unit, seed) for unit in units}
+    if len(places) < 2:
+        raise DataError(
+            f"examples of {len(places)} text cannot be divided in two; wanted at least 2 texts"
+        )
+    order = sorted(places, key=lambda unit: places[unit])
+    count = sum(place < fraction for place in places.values())
+    return {*order[: min(max(count, 1), len(order) - 1)]}
+
+
+def _place(unit: str, seed: int) -> float:
+    """Return a number from 0 to 1 that is as good as random."""
+    digest = hashlib.blake2b(f"{seed} {unit}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _check_share(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise DataError(f"fraction={fraction} is no share of the examples; wanted 0 < fraction < 1")

@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 
 from torch import Tensor, nn
 
+from regard.adapters.adapter import merged_adapter
 from regard.checkpoints.anatomy import Anatomy
 from regard.checkpoints.files import source_options
 from regard.config import Config
@@ -221,13 +222,17 @@ class MultiTaskModel(Labelled, PreTrainedModel):
         }
 
     def extract(self, task: str) -> PreTrainedModel:
-        """Return the single-task model of a task, with copies of this one's weights."""
+        """Return the single-task model of a task, with copies of this one's weights.
+
+        The changes of an adapter are in these.
+        """
         head = self.head(task)
         made = type(head)(copy.deepcopy(head.config))
-        base = self.base_model.state_dict().items()
-        state = {f"{head.base_model_prefix}.{name}": value for name, value in base}
-        state |= head.state_dict()
-        made.load_state_dict({name: state[name] for name in made.state_dict()})
+        with merged_adapter(self):
+            base = self.base_model.state_dict().items()
+            state = {f"{head.base_model_prefix}.{name}": value for name, value in base}
+            state |= head.state_dict()
+            made.load_state_dict({name: state[name] for name in made.state_dict()})
         return made.to(self.device, self.dtype).train(self.training)
 
     def label_counts(self, inputs: Mapping[str, Any]) -> tuple[float, ...]:

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from regard.adapters.adapter import attached, merge_and_unload
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint, source_options
+from regard.checkpoints.shipped import usual_model
 from regard.data.sampling import token_batches
 from regard.errors import ConfigError
 from regard.layers.embeddings import LearnedPositions
@@ -52,6 +54,7 @@ class Pipeline(Runner):
         defaults: Options of the task's calls, for those calls that do not say them.
     """
 
+    #: The model where none is named; None is a shipped one for the task, if there is any.
     default_model: ClassVar[str | None] = MINILM
     #: What a model must be.
     takes: ClassVar[type[PreTrainedModel]] = TextModel
@@ -101,7 +104,7 @@ class Pipeline(Runner):
             ValueError: No model is named, and there is no default for the task.
             TypeError: The model cannot do the task.
         """
-        name = name or cls.default_model
+        name = name or cls.default_model or usual_model(cls.task)
         if name is None:
             raise ValueError(f"name a model for {cls.task}: there is no embedded one for it")
         known = cls.own_options().union(cls.call_options())
@@ -112,6 +115,8 @@ class Pipeline(Runner):
         model = cls.load_model(name, source, options)
         if not isinstance(model, cls.takes):
             raise TypeError(f"{name} is a {type(model).__name__}, which cannot do {cls.task}")
+        if attached(model) is not None:
+            merge_and_unload(model)  # the same answers, without products of its own
         place(model, device)
         return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)) | own)
 

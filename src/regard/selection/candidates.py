@@ -5,6 +5,7 @@ from pathlib import Path
 
 from regard.checkpoints.embedded import EMBEDDED, is_installed
 from regard.checkpoints.files import ADAPTER_CONFIG
+from regard.checkpoints.shipped import shipped_models
 from regard.config import CONFIG_FILE
 from regard.errors import CheckpointError, ConfigError
 from regard.models.auto import AutoConfig, family_of
@@ -28,7 +29,7 @@ def candidates(terms: Terms, models: Iterable[str | Path] | None = None) -> list
         ConfigError: There is none.
     """
     if models is None:
-        found = [name for name in _installed() if _able(name, terms)]
+        found = [name for name in _installed(terms) if _able(name, terms)]
         if not found:
             raise ConfigError(
                 f"no embedded model that is installed can be measured for {terms.task.name}: name "
@@ -42,9 +43,11 @@ def candidates(terms: Terms, models: Iterable[str | Path] | None = None) -> list
     return found
 
 
-def _installed() -> list[str]:
-    """Return the models that need no network."""
-    return [name for name in EMBEDDED if is_installed(name)]
+def _installed(terms: Terms) -> list[str]:
+    """Return the models that need no network: those made for the task, and those for any."""
+    shipped = {name: each for name, each in shipped_models().items() if is_installed(each.base)}
+    made = [name for name, each in shipped.items() if each.task == terms.task.name]
+    return [*made, *(name for name in EMBEDDED if is_installed(name))]
 
 
 def _inside(name: str) -> list[str]:

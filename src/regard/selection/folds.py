@@ -34,7 +34,7 @@ def fold_numbers(task: Task, examples: Examples, folds: int, seed: int) -> list[
     """
     if folds < 2:
         raise DataError(f"folds={folds}; wanted at least 2, one to measure on and one to learn")
-    unit = _shared(task, examples)
+    unit = task.shared_column(examples)
     units = _units(unit, examples)
     groups = _classes(task, examples) if unit is None else None
     many = len(set(units))
@@ -48,11 +48,6 @@ def fold_numbers(task: Task, examples: Examples, folds: int, seed: int) -> list[
     if fewer < folds:
         notices.warning("%d folds, not %d: %s", fewer, folds, _reason(many, groups))
     return _dealt(units, groups, fewer, seed)
-
-
-def _shared(task: Task, examples: Examples) -> str | None:
-    """Return the column whose values examples share that must not be parted, if there is one."""
-    return task.unit if task.unit in examples.column_names else None
 
 
 def _units(unit: str | None, examples: Examples) -> list[str]:

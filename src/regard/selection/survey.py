@@ -188,7 +188,7 @@ class Asked:
         data = self.data
         if isinstance(data, str | Path):
             data = task.read(find_splits(data).training, self.data_format)
-        examples = task.named(as_examples(data), self.columns)
+        examples = task.relabelled(task.named(as_examples(data), self.columns))
         if len(examples) > self.max_examples:
             notices.warning("measured on %d of %d examples", self.max_examples, len(examples))
             examples = examples.shuffle(self.seed)[: self.max_examples]

@@ -1,6 +1,6 @@
 """A training run from its settings to a trained model in a folder: what ``regard train`` does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,7 +20,7 @@ from regard.training.mappings import read_mapping
 from regard.training.multitask import MultiTaskTrainer
 from regard.training.names import ALIASES
 from regard.training.settings import ALONE, Settings, TaskSettings, of_task
-from regard.training.splits import Where, find_splits
+from regard.training.splits import Splits, Where, find_splits
 from regard.training.tasks.task import Prepared, Task
 from regard.training.trainer import Trainer
 
@@ -159,36 +159,57 @@ def read_data(task: Task, told: TaskSettings, seed: int) -> Data:
 
     Args:
         task: The task, with its options.
-        told: Where the data is.
+        told: Where the data is; of several places each holds out its own share, or has validation
+            data.
         seed: Draws what is held out.
     """
-    splits = find_splits(told.data)
-    given: Where | None = splits.validation
-    if told.validation is not None:
-        given = find_splits(told.validation).training
-    share = told.validation_split
-    if given is not None and share:
+    splits = {place: find_splits(place) for place in told.places}
+    given = told.validation or next((p for p, each in splits.items() if each.validation), None)
+    divided = told.validation is None and not all(each.validation for each in splits.values())
+    if given and told.validation_split and not divided:
         raise ConfigError(
-            f"validation_split={share:g} would hold out training examples, and there is "
-            f"validation data: {told.validation or told.data}; leave one of them out"
+            f"validation_split={told.validation_split:g} would hold out training examples, and "
+            f"there is validation data: {given}; leave one of them out"
         )
+    parts = [_read_place(task, told, place, each, seed) for place, each in splits.items()]
+    judged = [part.validation for part in parts if part.validation is not None]
+    if told.validation is not None:
+        judged = [_read(task, told, find_splits(told.validation).training)]
+    return Data(
+        task.relabelled(_joined([part.known for part in parts]), all_there=True),
+        task.relabelled(_joined([part.training for part in parts])),
+        task.relabelled(_joined(judged)) if judged else None,
+    )
 
-    def read(where: Where) -> Examples:
-        return task.named(task.read(where, told.data_format), told.columns)
 
-    known = read(splits.training)
-    if given is not None:
-        return Data(known, known, read(given))
-    if share == 0:
+def _joined(parts: Sequence[Examples]) -> Examples:
+    if len(parts) == 1:
+        return parts[0]
+    if not all(isinstance(part, Examples) for part in cast("Sequence[object]", parts)):
+        raise ConfigError("a stream reads one file or folder: put the data into one")
+    return parts[0].joined(*parts[1:])
+
+
+def _read_place(task: Task, told: TaskSettings, place: str, splits: Splits, seed: int) -> Data:
+    """Return the examples of one corpus; where it has no validation data a share is held out."""
+    known, share = _read(task, told, splits.training), told.validation_split
+    if told.validation is not None or (splits.validation is None and share == 0):
         return Data(known, known, None)
+    if splits.validation is not None:
+        return Data(known, known, _read(task, told, splits.validation))
     if share is None:
         share = HELD_OUT
         notices.warning(
-            "no validation data: %g %% of the examples are held out; validation_split says how "
+            "%s: no validation data: %g %% of the examples are held out; validation_split says how "
             "many, 0 for none",
+            place,
             100 * share,
         )
     return Data(known, *task.split(known, share, seed))
+
+
+def _read(task: Task, told: TaskSettings, where: Where) -> Examples:
+    return task.named(task.read(where, told.data_format), told.columns)
 
 
 def held_out(task: Task, settings: Settings, name: str) -> Examples | None:

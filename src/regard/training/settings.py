@@ -34,7 +34,7 @@ class TaskSettings:
 
     Attributes:
         task: What to train for.
-        data: A file, or a folder; see `find_splits`.
+        data: A file, or a folder; see `find_splits`. Or several: corpora to learn from together.
         validation: A file to evaluate on, where `data` has none.
         validation_split: The share of the training data to hold out in its place; 0 for none.
         data_format: How to read the data, where names do not tell.
@@ -43,12 +43,17 @@ class TaskSettings:
     """
 
     task: type[Task]
-    data: str
+    data: str | Sequence[str]
     validation: str | None = None
     validation_split: float | None = None
     data_format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def places(self) -> list[str]:
+        """The files or folders of the data."""
+        return [self.data] if isinstance(self.data, str) else [*self.data]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name, without those that say nothing."""
@@ -185,6 +190,10 @@ def _of_task(
     columns: Any = values.get("columns", {})
     if not isinstance(columns, Mapping):
         raise ConfigError(f"{of_task(name)}columns is {columns!r}; wanted NAME=COLUMN for each")
+    data: object = values["data"]
+    places = cast("list[object]", data if isinstance(data, list) else [data])
+    if not all(isinstance(each, str) for each in places):
+        raise ConfigError(f"{of_task(name)}data is {data!r}; wanted a file or folder, or a list")
     options = {each: values.pop(each) for each in kind.option_names() if each in values}
     return TaskSettings(**values, options=options)
 

@@ -80,11 +80,15 @@ def test_no_label(fails, labels):
     assert "--labels names no label" in fails("classify", "a", "--labels", labels)
 
 
-@pytest.mark.parametrize("more", [(), ("--template", "about {}", "--model", "x")])
-def test_labels_or_a_classifier_are_required(run, more):
-    done = run("classify", "a", *more)
+def test_a_template_is_about_labels(run):
+    done = run("classify", "a", "--template", "about {}", "--model", "x")
     assert done.exit_code == 2
     assert "--labels" in done.stderr
+
+
+def test_without_labels_it_is_sentiment(run):
+    good, bad = parsed(run("classify", "I loved every minute.", "A dull mess.", "--json"))
+    assert [good["labels"][0], bad["labels"][0]] == ["positive", "negative"]
 
 
 def test_a_model_with_labels_of_its_own(run, tagger):

@@ -65,7 +65,7 @@ def test_run_of_tasks_that_take_all_at_once(run):
         (("ranking", "a", "--set", "topk=1"), "ranking has no option 'topk'; did you mean 'top_k'"),
         (("ranking", "a", "--set", "top_k"), "wanted NAME=VALUE"),
         (("text-generation", "a", "--set", "max_tokens=1"), "has no option 'max_tokens'"),
-        (("ner", "a"), "name a model for token-classification"),
+        (("fill-mask", "a"), "name a model for fill-mask"),
         (("search", "a"), "search needs an index"),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from regard.data.examples import Examples
 from regard.data.memory import as_examples
+from regard.data.splitting import held_out_units
 from regard.data.tables import read_tsv
 from regard.errors import DataError
 
@@ -237,3 +238,42 @@ def test_examples_in_memory_are_counted_from_0():
     assert [str(examples.where(n)) for n in range(2)] == ["example 0", "example 1"]
     with pytest.raises(DataError, match=r"^example 0: 'a' is 'x'"):
         as_examples([{"a": "x"}]).cast("a", float)
+
+
+def test_joined_examples_know_their_places(write, reviews):
+    other = read_tsv(write("b.tsv", "label\ttext\nneg\tdull\n"))
+    both = reviews.joined(other, reviews[:1])
+    assert [*both] == [*reviews, {"text": "dull", "label": "neg"}, reviews[0]]
+    assert [str(both.where(i)).rpartition("/")[2] for i in (2, 3, 4)] == [
+        "a.tsv, line 4",
+        "b.tsv, line 2",
+        "a.tsv, line 2",
+    ]
+    assert [*reviews.joined()] == [*reviews]
+    lists = Examples({"label": [0], "text": [""]}, class_names={"label": ["x"]})
+    for wrong in (Examples({"text": ["a"]}), lists):
+        with pytest.raises(DataError, match=r"columns are .*text, and those before are text, lab"):
+            reviews.joined(wrong)
+    mixed = reviews.joined(Examples({"label": ["pos"], "text": ["a"]}))
+    assert str(mixed.where(3)) == "example 0"
+
+
+@given(st.sets(st.text(max_size=4), min_size=2), st.floats(0.01, 0.99), st.integers(0, 9))
+def test_a_unit_is_held_out_whatever_else_there_is(units, fraction, seed):
+    held = held_out_units(sorted(units), fraction, seed)
+    assert 0 < len(held) < len(units)
+    assert held_out_units(sorted(units, reverse=True) * 2, fraction, seed) == held
+    # What only one of them holds out is what had to be, for there to be any.
+    more = held_out_units([*units, *map(str, range(1000, 1200))], fraction, seed)
+    assert len(more & units ^ held) <= 1
+    assert len(more) > 0
+
+
+def test_how_many_units_are_held_out():
+    counts = [len(held_out_units(map(str, range(1000)), 0.1, seed)) for seed in range(20)]
+    assert 70 < min(counts) < max(counts) < 130
+    assert len({*counts}) > 5
+    with pytest.raises(DataError, match="examples of 1 text cannot be divided"):
+        held_out_units(["a", "a"], 0.1, 0)
+    with pytest.raises(DataError, match="no share"):
+        held_out_units("ab", 1, 0)

@@ -5,6 +5,7 @@ from regard.data.labels import (
     align_labels_to_tokens,
     encode_labels,
     inside_labels,
+    renamed_labels,
     tokenize_and_align_labels,
 )
 from regard.data.tables import read_tsv
@@ -159,3 +160,22 @@ def test_spans_to_tokens():
     assert spans_to_tokens(5, 7, offsets) == (2, 4)
     assert spans_to_tokens(8, 12, offsets) is None
     assert spans_to_tokens(3, 4, offsets) is None
+
+
+def test_kinds_get_other_names():
+    tags = [["B-person", "I-person", "O"], ["B-corporation", "S-product"]]
+    names = {"person": "PER", "corporation": "ORG", "product": "O"}
+    found = renamed_labels(Examples({"tags": tags}), "tags", names, all_there=True)
+    assert found["tags"] == [["B-PER", "I-PER", "O"], ["B-ORG", "O"]]
+    assert renamed_labels(Examples({"tags": tags}), "tags", {"B-person": "X"})["tags"][0][:2] == [
+        "X",
+        "I-person",
+    ]
+    whole = Examples({"label": ["pos", "neg", "B-side"]})
+    assert renamed_labels(whole, "label", {"pos": "positive"})["label"] == [
+        *("positive", "neg", "B-side")
+    ]
+    numbers = Examples({"tags": [[0, 1]]}, class_names={"tags": ["O", "B-person"]})
+    assert renamed_labels(numbers, "tags", names)["tags"] == [["O", "B-PER"]]
+    with pytest.raises(DataError, match=r"no example has 'persn'; did you mean 'person'\?; there"):
+        renamed_labels(Examples({"tags": tags}), "tags", {"persn": "PER"}, all_there=True)

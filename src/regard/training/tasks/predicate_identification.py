@@ -33,7 +33,7 @@ class PredicateIdentification(TokenClassification):
         Column("tokens", ("words",)),
         Column("tags", ("labels",), label=True),
     )
-    unit: ClassVar[str | None] = "tokens"
+    units: ClassVar[tuple[str, ...]] = ("tokens",)
 
     def read(self, path: Any, file_format: str | None = None) -> Examples:
         """Read examples, of CoNLL-U with a tag for each word."""

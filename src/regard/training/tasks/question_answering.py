@@ -30,13 +30,14 @@ class QuestionAnswering(Task):
     auto = AutoModelForQuestionAnswering
     columns: ClassVar[tuple[Column, ...]] = (
         Column("id", optional=True),
+        Column("title", optional=True),
         Column("question"),
         Column("context", ("passage", "paragraph", "document")),
         Column("answers", ("answer",), label=True),
     )
 
     usual_length: ClassVar[int] = 384
-    unit: ClassVar[str | None] = "context"
+    units: ClassVar[tuple[str, ...]] = ("title", "context")
 
     doc_stride: int | None = None
     no_answer: bool | None = None

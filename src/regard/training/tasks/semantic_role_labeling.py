@@ -40,7 +40,7 @@ class SemanticRoleLabeling(TokenClassification):
         Column("roles", ("labels", "tags"), label=True),
     )
 
-    unit: ClassVar[str | None] = "tokens"
+    units: ClassVar[tuple[str, ...]] = ("tokens",)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         """Raise `DataError`: a text does not say which word the predicate is."""

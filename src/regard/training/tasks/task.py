@@ -5,12 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args, get_type_hints
+from types import UnionType
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from regard.config import Config
 from regard.data.examples import Examples
 from regard.data.loading import load_dataset
-from regard.data.splitting import held_out
+from regard.data.splitting import held_out_units
 from regard.errors import ConfigError, DataError, listing, nearest
 from regard.models.auto import AutoModel
 from regard.text.families import AutoTokenizer
@@ -62,8 +63,9 @@ class Task(ABC):
         columns: The columns that it reads.
         usual_length: Tokens of an example at most, where neither the user nor the model sets
             another limit.
-        unit: A column that several examples share, such as the text that questions are about; these
-            are held out together, for else what is learned is measured.
+        units: Columns that several examples share, such as the text that questions are about; those
+            that share the first one which is filled in are held out together, for else what is
+            learned is measured.
         max_length: Tokens of an example at most; by default what the model takes, and no more than
             `usual_length`.
     """
@@ -72,7 +74,7 @@ class Task(ABC):
     auto: ClassVar[type[AutoModel]]
     columns: ClassVar[tuple[Column, ...]]
     usual_length: ClassVar[int] = 512
-    unit: ClassVar[str | None] = None
+    units: ClassVar[tuple[str, ...]] = ()
 
     max_length: int | None = None
 
@@ -92,7 +94,7 @@ class Task(ABC):
                     f"the task {cls.name} has no option {option!r}{nearest(option, known)}; it has "
                     f"{', '.join(known)}"
                 )
-            kinds = get_args(hints[option]) or (hints[option],)
+            kinds = tuple(get_origin(kind) or kind for kind in _kinds(hints[option]))
             fits = isinstance(value, (*kinds, int) if float in kinds else kinds)
             if not fits or (isinstance(value, bool) and bool not in kinds):
                 names = " or ".join(each.__name__ for each in kinds).replace("NoneType", "none")
@@ -145,6 +147,15 @@ class Task(ABC):
             raise DataError(f"the data holds no example of {self.name}")
         return examples.keep([*found]).rename(found)
 
+    def relabelled(self, examples: Examples, *, all_there: bool = False) -> Examples:
+        """Return the examples with labels under the names that this task has for them.
+
+        Args:
+            examples: From `named`.
+            all_there: Whether the labels that are to be renamed must occur.
+        """
+        return examples
+
     def from_texts(self, texts: Sequence[str]) -> Examples:
         """Return examples of plain texts, to predict.
 
@@ -159,20 +170,25 @@ class Task(ABC):
             )
         return Examples({"text": [*texts]})
 
+    def shared_column(self, examples: Examples) -> str | None:
+        """Return the first of `units` that is filled in, or None."""
+        shared = (each for each in self.units if each in examples.column_names)
+        return next((each for each in shared if all(examples.column(each))), None)
+
     def split(self, examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
         """Return two parts, drawn at random: to train on, and `fraction` of it to evaluate on.
 
-        Each label is as frequent in both; examples that share their `unit` are in the same.
+        Each label is as frequent in both; examples that share one of their `units` are in the same.
         """
-        if self.unit is None:
+        unit = self.shared_column(examples)
+        if unit is None:
             groups = next((column.name for column in self.columns if column.label), None)
             plain = groups is not None and all(
                 isinstance(each, str | int) for each in examples.column(groups)
             )
             return examples.split(fraction, seed, stratify=groups if plain else None)
-        units = [str(each) for each in examples.column(self.unit)]
-        names = [*dict.fromkeys(units)]
-        chosen = {names[number] for number in held_out(len(names), fraction, seed)}
+        units = [str(each) for each in examples.column(unit)]
+        chosen = held_out_units(units, fraction, seed)
         second = [number for number, unit in enumerate(units) if unit in chosen]
         first = [number for number, unit in enumerate(units) if unit not in chosen]
         return examples.select(first), examples.select(second)
@@ -269,6 +285,11 @@ def label_fields(labels: Sequence[str], config: Config) -> dict[str, Any]:
     if set(labels) <= set(config.label2id or {}):
         return {}
     return {"id2label": dict(enumerate(labels))}
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """Return the types that an annotation allows."""
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
 
 
 def _usual(column: Column, examples: Examples, taken: set[str]) -> str | None:

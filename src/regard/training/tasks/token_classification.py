@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from regard.config import Config
 from regard.data.collate import DataCollatorForTokenClassification
 from regard.data.examples import Examples
-from regard.data.labels import encode_labels
+from regard.data.labels import encode_labels, renamed_labels
 from regard.models.auto import AutoModelForTokenClassification
 from regard.training.metrics.loading import metrics_for
 from regard.training.metrics.metric import Metric
@@ -22,6 +22,10 @@ class TokenClassification(Task):
     """A label for each word; the first token of a word speaks for it.
 
     A sentence that is too long becomes several rows, so that every word is answered.
+
+    Attributes:
+        labels: Labels of the data, or the kinds of spans, to what they are called here: so corpora
+            with labels of their own train one model. ``O`` leaves a kind out.
     """
 
     name: ClassVar[str] = "token-classification"
@@ -30,6 +34,15 @@ class TokenClassification(Task):
         Column("tokens", ("words",)),
         Column("tags", ("ner_tags", "labels", "label", "ner", "pos_tags", "upos"), label=True),
     )
+
+    labels: dict[str, str] | None = None
+
+    def relabelled(self, examples: Examples, *, all_there: bool = False) -> Examples:
+        """Return the examples with labels under the names of `labels`."""
+        column = next(each.name for each in self.columns if each.label)
+        if not self.labels or column not in examples.column_names:
+            return examples
+        return renamed_labels(examples, column, self.labels, all_there=all_there)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         """Return the words and signs of each text."""
