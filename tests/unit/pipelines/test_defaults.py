@@ -1,4 +1,4 @@
-"""What answers where no model is named: plain cases, which any model that is worth shipping gets."""
+"""What answers where no model is named: plain cases, which any model worth shipping gets."""
 
 import os
 import subprocess
