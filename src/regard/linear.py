@@ -33,14 +33,14 @@ class Linear(nn.Linear):
 def _few(x: Tensor, weight: Tensor) -> bool:
     """Whether there are few vectors, and no one asks for gradients."""
     return (
-        x.numel() <= _FEW * x.shape[-1]
+        not torch.compiler.is_compiling()  # first: a size that is looked at is compiled for
+        and x.numel() <= _FEW * x.shape[-1]
         and weight.numel() >= _SMALL
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.numel() > 0
         and weight.is_contiguous()
-        and not torch.compiler.is_compiling()
     )
 
 

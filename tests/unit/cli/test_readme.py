@@ -38,6 +38,7 @@ def prepared(tmp_path_factory):
     task_data.write_tsv(folder / "test.tsv", ("text", "label"), rows[:8])
     task_data.write_jsonl(folder / "new.jsonl", [{"text": text} for text, _ in rows[:3]])
     (folder / "lines.txt").write_text("\n".join(LINES))
+    regard.pipeline("search").index(LINES).save(folder / "index")
     (folder / "report.txt").write_text("The fox jumps. The dog barks. Nobody knows why they do.")
     (folder / "texts").mkdir()
     (folder / "texts/a.txt").write_text("stary człowiek widzi rzekę\nstara łódź nad rzeką\n" * 4)

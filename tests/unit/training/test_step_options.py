@@ -1,6 +1,7 @@
 """Options that change how a step is computed, and must not change what it computes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def test_compiled_layers_give_the_same_losses_in_few_graphs(name, more, graphs, 
     program = str(Path(__file__).with_name("compiled.py"))
     done = subprocess.run(
         [sys.executable, program, name, str(tmp_path), json.dumps(more)],
+        env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
         check=False,
