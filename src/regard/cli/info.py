@@ -89,7 +89,6 @@ def _find(
         find_checkpoint,
         read_json_object,
     )
-    from regard.checkpoints.shipped import CARD, shipped_models
     from regard.config import CONFIG_FILE
     from regard.models import auto
     from regard.models.origin import find_origin
@@ -117,14 +116,20 @@ def _find(
         "labels": labels if _has_labels(described.read_json(CONFIG_FILE)) else None,
     }
     if base is not None:
-        where["base"] = base[0]
-    if folder.name in shipped_models():
-        card = shipped_models()[folder.name]
-        where |= {"task": card.task, "license": card.license, "scores": dict(card.scores)}
-        where["card"] = str(card.folder / CARD)
-    if base is not None:
+        where |= {"base": base[0], **_card(folder.name)}
         files["adapter"] = _part(lambda: _adapter(folder))
     return where, config, files
+
+
+def _card(name: str) -> dict[str, Any]:
+    """Return what the card of a shipped model says; nothing for another model."""
+    from regard.checkpoints.shipped import CARD, shipped_models
+
+    found = shipped_models().get(name)
+    if found is None:
+        return {}
+    said = {"task": found.task, "license": found.license, "scores": dict(found.scores)}
+    return {**said, "card": str(found.folder / CARD)}
 
 
 def _describe(config: "Config") -> dict[str, Any]:
