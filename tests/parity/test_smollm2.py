@@ -1,5 +1,7 @@
 """SmolLM2, from the GGUF file of its package: it answers, and gives the reference's numbers."""
 
+import copy
+
 import pytest
 import torch
 import transformers
@@ -77,6 +79,8 @@ def theirs(path):
 
 @pytest.mark.slow
 def test_the_logits_are_the_references(model, theirs, tokenizer, tmp_path):
+    """Kernels add in other orders: ours is about as far from what is exact as the reference is."""
+    exact = copy.deepcopy(theirs).double()
     texts = ["The capital of France is", "def f(x):\n    return", "今日は", "1 2 3 4 5 6 7 8"]
     ids = [torch.tensor([tokenizer(text)["input_ids"]]) for text in texts]
     model.save_pretrained(tmp_path)
@@ -85,7 +89,8 @@ def test_the_logits_are_the_references(model, theirs, tokenizer, tmp_path):
     with torch.inference_mode():
         for each in ids:
             found, expected = model(each).logits, theirs(each).logits
-            assert (found - expected).abs().max() <= 1e-4
+            true = exact(each).logits
+            assert (found - true).abs().max() <= 3 * (expected - true).abs().max()
             assert (saved(each).logits - expected).abs().max() <= 1e-6
     assert theirs.config.rms_norm_eps == pytest.approx(model.config.rms_norm_eps)
     assert_same(tokenizer, transformers.AutoTokenizer.from_pretrained(tmp_path), real_texts(500))

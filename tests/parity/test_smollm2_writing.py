@@ -61,11 +61,21 @@ def read_until(terminal, wanted, seconds=120):
     return seen
 
 
+def interruptible():
+    """Let Ctrl-C reach a process also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_at_a_terminal_stops_the_answer_alone():
     terminal, other_end = pty.openpty()
     command = [sys.executable, "-m", "regard", "chat", "--set", "min_new_tokens=400"]
     process = subprocess.Popen(
-        command, stdin=other_end, stdout=other_end, stderr=other_end, start_new_session=True
+        command,
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        start_new_session=True,
+        preexec_fn=interruptible,
     )
     os.close(other_end)
     try:

@@ -14,6 +14,11 @@ from regard import __version__
 COMMAND = [sys.executable, "-m", "regard"]
 
 
+def interruptible():
+    """Let Ctrl-C reach a process also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments, **options):
     return subprocess.Popen(
         [*COMMAND, *arguments],
@@ -25,7 +30,7 @@ def start(*arguments, **options):
 
 
 def test_stream_is_answered_while_it_is_open_and_can_be_interrupted():
-    with start("embed", "--json") as process:
+    with start("embed", "--json", preexec_fn=interruptible) as process:
         for text in ("first", "Дом"):
             process.stdin.write(f"{text}\n".encode())
             process.stdin.flush()
