@@ -223,7 +223,7 @@ def _write_table(rows: Sequence[Record], fields: Sequence[str], *, header: bool)
     columns = [_column(name, [row.get(name) for row in rows]) for name in fields]
 
     def cells(row: Record) -> list[str]:
-        return [shorten(_cell(row.get(name))) for name in fields]
+        return [shorten(_seen(row.get(name))) for name in fields]
 
     write_records([rows], columns, cells, as_json=False, header=header)
 
@@ -234,6 +234,17 @@ def _column(name: str, values: Sequence[Any]) -> Column:
     number = all(isinstance(value, int | float | None) for value in values)
     least = 9 if any(isinstance(value, float) for value in values) else 6
     return Column(title, max(least, len(title)) if number else None, right=number)
+
+
+def _seen(value: Any) -> str:
+    """Return what people look for in a value: of what has parts, the words, without numbers."""
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, Any]", value).values()
+        return " ".join(part for part in parts if isinstance(part, str)) or _cell(value)
+    found = cast("list[Any]", value) if isinstance(value, list) else [None]
+    if all(isinstance(part, Mapping) for part in found):
+        return ", ".join(map(_seen, found))
+    return _cell(value)
 
 
 def _cell(value: Any) -> str:

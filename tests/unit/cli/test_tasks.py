@@ -193,3 +193,16 @@ def test_csv_quotes_what_needs_it(capsys):
         ["a", "b", "c"],
         ['x,"y"', "", '[1, {"d": 0.123457}]'],
     ]
+
+
+def test_a_table_of_roles_has_words_and_no_json(run):
+    done = run("roles", "The company sold the factory.")
+    assert done.exit_code == 0, done.output
+    assert "sold" in done.stdout
+    assert "ARG0 company" in done.stdout
+    assert "{" not in done.stdout
+    (found,) = [
+        json.loads(line)
+        for line in run("roles", "The company sold it.", "--json").stdout.splitlines()
+    ]
+    assert found["roles"][0]["arguments"][0]["role"] == "ARG0"
