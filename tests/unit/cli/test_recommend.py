@@ -38,7 +38,7 @@ def measured(monkeypatch):
 
 
 def test_the_embedded_model_is_measured_and_its_command_runs(run, data, tmp_path):
-    done = run("recommend", "--task", "sentiment-analysis", "--data", data)
+    done = run("recommend", "--task", "sentiment-analysis", "--data", data, "--model", MINILM)
     assert done.exit_code == 0, done.output
     assert "text-classification, 40 examples: accuracy" in done.stdout
     assert "all-MiniLM-L6-v2" in done.stdout
@@ -49,6 +49,12 @@ def test_the_embedded_model_is_measured_and_its_command_runs(run, data, tmp_path
     plan = run(*command[1:-1], tmp_path / "out", "--dry-run", "--json")
     assert plan.exit_code == 0, plan.output
     assert json.loads(plan.stdout)["labels"] == ["negative", "positive"]
+
+
+def test_what_is_at_hand_is_what_was_made_for_the_task_and_what_serves_for_any(run, data, measured):
+    done = run("recommend", "--task", "sentiment-analysis", "--data", data)
+    assert done.exit_code == 0, done.output
+    assert f"1 of 2: regard/sentiment\n2 of 2: {MINILM}" in done.stderr
 
 
 def test_the_table_is_of_the_best_and_says_what_is_out(run, data, measured):

@@ -171,9 +171,14 @@ class Task(ABC):
         return Examples({"text": [*texts]})
 
     def shared_column(self, examples: Examples) -> str | None:
-        """Return the first of `units` that is filled in, or None."""
-        shared = (each for each in self.units if each in examples.column_names)
-        return next((each for each in shared if all(examples.column(each))), None)
+        """Return the first of `units` that is filled in and parts the examples, or None.
+
+        Where none parts them it is the last, which will be told.
+        """
+        there = [each for each in self.units if each in examples.column_names]
+        filled = [each for each in there if all(examples.column(each))]
+        parting = (each for each in filled if len({*map(str, examples.column(each))}) > 1)
+        return next(parting, filled[-1] if filled else None)
 
     def split(self, examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
         """Return two parts, drawn at random: to train on, and `fraction` of it to evaluate on.
