@@ -12,6 +12,8 @@ import pytest
 import regard
 from regard.checkpoints.embedded import is_installed
 
+from ..processes import interruptible
+
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
@@ -59,11 +61,6 @@ def read_until(terminal, wanted, seconds=120):
         seen += os.read(terminal, 4096)
     assert wanted in seen
     return seen
-
-
-def interruptible():
-    """Let Ctrl-C reach a process also where the tests run in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_ctrl_c_at_a_terminal_stops_the_answer_alone():

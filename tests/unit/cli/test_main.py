@@ -11,12 +11,9 @@ import pytest
 
 from regard import __version__
 
+from ...processes import interruptible
+
 COMMAND = [sys.executable, "-m", "regard"]
-
-
-def interruptible():
-    """Let Ctrl-C reach a process also where the tests run in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start(*arguments, **options):

@@ -9,6 +9,8 @@ import torch
 import regard
 from regard.models.tasks import SAVED_AS
 
+from .answers import assert_close
+
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 TEXTS = ["Anna met Bo in Oslo.", "So long " * 60 + "Zoë left.", "I 💜 שלום"]
 QUESTION = "Where did they meet?"
@@ -59,20 +61,6 @@ def ask(model: Any, tokenizer: Any) -> Any:
     return regard.pipeline("multi-task", model, tokenizer=tokenizer)
 
 
-def _close(found: Any, expected: Any) -> None:
-    """Compare answers, whose scores come from other batches."""
-    if isinstance(expected, dict):
-        assert [*found] == [*expected]
-        for key in expected:
-            _close(found[key], expected[key])
-    elif isinstance(expected, list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            _close(one, other)
-    else:
-        assert found == (pytest.approx(expected, abs=1e-5) if type(expected) is float else expected)
-
-
 def test_each_answers_as_it_would_alone(model: Any, tokenizer: Any, ask: Any) -> None:
     """Equal to the pipeline of the single-task model, also of long texts."""
     options = {"names": {"aggregation_strategy": "first"}, "mood": {"top_k": None}}
@@ -80,15 +68,15 @@ def test_each_answers_as_it_would_alone(model: Any, tokenizer: Any, ask: Any) ->
     assert [*found[0]] == ["answer", "events", "likeness", "mood", "names", "who"]
     for name, kind in KINDS.items():
         alone = regard.pipeline(kind, model.extract(name), tokenizer=tokenizer)
-        _close([each[name] for each in found], alone(TEXTS, **options.get(name, {})))
+        assert_close([each[name] for each in found], alone(TEXTS, **options.get(name, {})))
     alone = regard.pipeline("qa", model.extract("answer"), tokenizer=tokenizer)
-    _close([each["answer"] for each in found], alone(question=QUESTION, context=TEXTS))
+    assert_close([each["answer"] for each in found], alone(question=QUESTION, context=TEXTS))
     together = regard.pipeline("srl", model, tokenizer=tokenizer)
-    _close([each["who"] for each in found], together(TEXTS))
+    assert_close([each["who"] for each in found], together(TEXTS))
     assert any(each["who"] for each in found)
     text = "so [MASK] ."
     alone = regard.pipeline("fill-mask", model.extract("gaps"), tokenizer=tokenizer)
-    _close(ask(text, tasks=["gaps"]), {"gaps": alone(text)})
+    assert_close(ask(text, tasks=["gaps"]), {"gaps": alone(text)})
 
 
 def test_the_text_is_encoded_once(model: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +115,7 @@ def test_streams_are_read_as_answers_are_taken(ask: Any) -> None:
             yield TEXTS[0]
 
     stream = ask(forever(), question=QUESTION, tasks=["mood", "answer"])
-    _close(next(stream), ask(TEXTS[0], question=QUESTION, tasks=["mood", "answer"]))
+    assert_close(next(stream), ask(TEXTS[0], question=QUESTION, tasks=["mood", "answer"]))
 
 
 def test_bad_inputs_are_named(model: Any, tokenizer: Any, ask: Any) -> None:
@@ -147,7 +135,7 @@ def test_bad_inputs_are_named(model: Any, tokenizer: Any, ask: Any) -> None:
     found = lenient([TEXTS[0], None, TEXTS[2]], question=QUESTION)
     assert isinstance(found[1], regard.Failure)
     assert found[1].index == 1
-    _close([found[0], found[2]], ask([TEXTS[0], TEXTS[2]], question=QUESTION))
+    assert_close([found[0], found[2]], ask([TEXTS[0], TEXTS[2]], question=QUESTION))
     with pytest.raises(TypeError, match="cannot do multi-task"):
         regard.pipeline("multi-task", model.extract("mood"), tokenizer=tokenizer)
 
@@ -156,4 +144,4 @@ def test_it_loads_from_a_folder(model: Any, tokenizer: Any, ask: Any, tmp_path: 
     """With all heads."""
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    _close(regard.pipeline("multi-task", tmp_path)(TEXTS[0]), ask(TEXTS[0]))
+    assert_close(regard.pipeline("multi-task", tmp_path)(TEXTS[0]), ask(TEXTS[0]))

@@ -16,6 +16,8 @@ from regard.text.words import word_spans
 from regard.training.tasks.predicate_identification import PredicateIdentification
 from regard.training.tasks.semantic_role_labeling import SemanticRoleLabeling
 
+from .answers import assert_close
+
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 ROLES = ["_", "A0", "A1", "AM-TMP", "V"]
 TEXT = "Anna didn't eat the unbelievable cake. Zoë   Ångström slept!\n\nThey left 💜 Oslo yesterday"
@@ -53,20 +55,6 @@ def model(tokenizer: Any) -> Any:
 @pytest.fixture(scope="module")
 def label(model: Any, tokenizer: Any) -> Any:
     return regard.pipeline("srl", model, tokenizer=tokenizer)
-
-
-def _close(found: Any, expected: Any) -> None:
-    """Compare answers, whose scores come from other batches."""
-    if isinstance(expected, dict):
-        assert [*found] == [*expected]
-        for key in expected:
-            _close(found[key], expected[key])
-    elif isinstance(expected, list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            _close(one, other)
-    else:
-        assert found == (pytest.approx(expected, abs=1e-5) if type(expected) is float else expected)
 
 
 def _moved(found: Any, by: int) -> Any:
@@ -109,10 +97,10 @@ def test_a_text_has_the_roles_of_its_sentences(label: Any) -> None:
         expected += _moved(found, shift)
         shift += len(part) + 1
     text = " ".join(parts)
-    _close(label(text), expected)
+    assert_close(label(text), expected)
     long = label(" ".join([text] * 100))
     assert len(long) == 100 * len(expected)
-    _close(long[-len(expected) :], _moved(expected, 99 * (len(text) + 1)))
+    assert_close(long[-len(expected) :], _moved(expected, 99 * (len(text) + 1)))
 
 
 def test_predicates_may_be_given(label: Any) -> None:
@@ -122,14 +110,14 @@ def test_predicates_may_be_given(label: Any) -> None:
     place = text.index("eat"), text.index("eat") + 3
     (expected,) = label(words, predicates=[3])
     assert expected["predicate"] == {"word": "eat", "start": place[0], "end": place[1]}
-    _close(label({"words": words, "predicates": [place]}), [expected])
-    _close(label({"text": "Anna did n't eat cake", "predicates": [3]}), [expected])
-    _close(label(text, predicates=[place, 3]), [expected])
-    _close(label([text, [*words]], predicates=[[3], [3]]), [[expected], [expected]])
+    assert_close(label({"words": words, "predicates": [place]}), [expected])
+    assert_close(label({"text": "Anna did n't eat cake", "predicates": [3]}), [expected])
+    assert_close(label(text, predicates=[place, 3]), [expected])
+    assert_close(label([text, [*words]], predicates=[[3], [3]]), [[expected], [expected]])
     assert label([text, text], predicates=[[], [3]])[0] == []
     found = label((each for each in [text, text]), predicates=iter([None, [3]]))
-    _close(next(found), label(text))
-    _close(next(found), [expected])
+    assert_close(next(found), label(text))
+    assert_close(next(found), [expected])
     assert label(["", "  \n", ()]) == [[], [], []]
 
 
@@ -138,7 +126,7 @@ def test_a_model_of_roles_has_to_be_told(model: Any, tokenizer: Any, label: Any)
     alone = regard.pipeline("srl", model.extract("roles"), tokenizer=tokenizer)
     with pytest.raises(ValueError, match=r"input 0: this model .* does not find predicates"):
         alone(TEXT)
-    _close(alone(TEXT, predicates=[3, 11]), label(TEXT, predicates=[3, 11]))
+    assert_close(alone(TEXT, predicates=[3, 11]), label(TEXT, predicates=[3, 11]))
 
 
 def test_one_pass_for_all_predicates(model: Any, label: Any, monkeypatch: Any) -> None:
@@ -193,7 +181,7 @@ def test_a_sentence_longer_than_a_window_is_read_to_its_end(tokenizer: Any) -> N
     text = " ".join(["Anna ate the unbelievable cake and slept"] * 20)
     whole = regard.pipeline("srl", model, tokenizer=tokenizer)(text)
     assert any(each["arguments"] for each in whole)
-    _close(regard.pipeline("srl", model, tokenizer=tokenizer, max_length=24)(text), whole)
+    assert_close(regard.pipeline("srl", model, tokenizer=tokenizer, max_length=24)(text), whole)
 
 
 def test_spans_with_prefixes_are_joined(tokenizer: Any) -> None:
@@ -233,7 +221,7 @@ def test_bad_inputs_are_named(model: Any, tokenizer: Any, label: Any) -> None:
             label(["He left.", item])
     lenient = regard.pipeline("srl", model, tokenizer=tokenizer, on_error="return")
     found = lenient(["He left.", *(item for item, _, _ in bad), "He left."])
-    _close(found[-1], found[0])
+    assert_close(found[-1], found[0])
     assert [each.index for each in found if isinstance(each, regard.Failure)] == [1, 2, 3, 4, 5, 6]
     with pytest.raises(ValueError, match="predicates are of 1 texts; there are 2"):
         label(["He left.", "He left."], predicates=[[1]])
@@ -258,13 +246,13 @@ def test_it_loads_from_a_folder(model: Any, tokenizer: Any, label: Any, tmp_path
     """Several heads, and one."""
     model.save_pretrained(tmp_path / "several")
     tokenizer.save_pretrained(tmp_path / "several")
-    _close(regard.pipeline("srl", tmp_path / "several")(TEXT), label(TEXT))
+    assert_close(regard.pipeline("srl", tmp_path / "several")(TEXT), label(TEXT))
     alone = model.extract("roles")
     alone.config.extra[SAVED_AS] = SemanticRoleLabeling().saved()
     alone.save_pretrained(tmp_path / "one")
     tokenizer.save_pretrained(tmp_path / "one")
     found = regard.pipeline("srl", tmp_path / "one")(TEXT, predicates=[3])
-    _close(found, label(TEXT, predicates=[3]))
+    assert_close(found, label(TEXT, predicates=[3]))
 
 
 @pytest.mark.parametrize(
