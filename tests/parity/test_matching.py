@@ -10,10 +10,10 @@ import transformers
 from PIL import Image
 
 import regard
-from regard.checkpoints.files import find_checkpoint
 from regard.pipelines.clustering import close_pairs, communities
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+from .labelled import save_labelled_bert
+
 TEXTS = ["The striker scored twice.", "Ångström's 💜 pasta — 東京!", "a", "politics, and money"]
 LABELS = ["sports", "cooking", "very long label, with words"]
 ORDERS = {
@@ -24,23 +24,7 @@ ORDERS = {
 
 
 def _save(place: Path, labels: list[str]) -> str:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
-        find_checkpoint(MINILM).path("config.json").parent
-    )
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        initializer_range=0.5,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={name: number for number, name in enumerate(labels)},
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(place)
-    tokenizer.save_pretrained(place)
+    save_labelled_bert({"SequenceClassification": place}, labels)
     return str(place)
 
 

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import transformers
 
 import regard
-from regard.checkpoints.files import find_checkpoint
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+from .labelled import save_labelled_bert
+
 #: The reference takes a word with combining marks, whose token is shorter, for part of another.
 MARKED = "Cafe\u0301 re\u0301sume\u0301"
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC"]
@@ -31,25 +30,8 @@ TEXTS = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small random models that disagree with themselves within words, with a real vocabulary."""
     place = tmp_path_factory.mktemp("models")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
-        find_checkpoint(MINILM).path("config.json").parent
-    )
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        initializer_range=0.5,
-        num_labels=len(LABELS),
-        id2label=dict(enumerate(LABELS)),
-        label2id={name: number for number, name in enumerate(LABELS)},
-    )
-    for kind in ("TokenClassification", "SequenceClassification"):
-        model = getattr(transformers, f"BertFor{kind}")(config)
-        model.save_pretrained(place / kind)
-        tokenizer.save_pretrained(place / kind)
+    heads = ("TokenClassification", "SequenceClassification")
+    save_labelled_bert({head: place / head for head in heads}, LABELS)
     return place
 
 
