@@ -327,6 +327,10 @@ _PUBLIC = {
     # choosing a model
     "Recommendation": "regard.selection.survey",
     "recommend": "regard.selection.recommend",
+    # runtime
+    "deoptimize": "regard.runtime.optimize",
+    "optimize": "regard.runtime.optimize",
+    "precision_of": "regard.runtime.optimize",
     # pipelines
     "ChatPipeline": "regard.pipelines.chat",
     "Conversation": "regard.pipelines.chat",

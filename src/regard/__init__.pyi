@@ -321,6 +321,9 @@ from regard.pipelines.token_classification import (
 from regard.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )
+from regard.runtime.optimize import deoptimize as deoptimize
+from regard.runtime.optimize import optimize as optimize
+from regard.runtime.optimize import precision_of as precision_of
 from regard.selection.recommend import recommend as recommend
 from regard.selection.survey import Recommendation as Recommendation
 from regard.text.encoding import BatchEncoding as BatchEncoding

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 #: Vectors up to which parts of the weights win.
-_PARTS = 4
+PARTS = 4
 #: Vectors up to which another kernel than PyTorch's own is faster; above the parts it is oneDNN's.
-_FEW = 64 if torch.backends.mkldnn.is_available() else _PARTS
+_FEW = 64 if torch.backends.mkldnn.is_available() else PARTS
 #: Smaller matrices lie in the caches.
 _SMALL = 2**16
 
@@ -47,7 +47,7 @@ def _few(x: Tensor, weight: Tensor) -> bool:
 def few(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``x weight^T + bias`` for few vectors (..., in) and a weight (out, in)."""
     rows = x.reshape(-1, x.shape[-1])
-    if len(rows) > _PARTS:
+    if len(rows) > PARTS:
         onednn = cast("Callable[..., Tensor]", torch.ops.mkldnn._linear_pointwise)
         mapped = onednn(rows, weight, bias, "none", [], "")
     else:

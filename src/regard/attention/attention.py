@@ -125,11 +125,11 @@ class Attention(nn.Module):
         What is before these tokens in their own sequences is read from `past`, which then has
         them too.
         """
-        query = self._heads(self.query(hidden), self.query_norm)
         if isinstance(memory, Remembered):
+            query = self.heads(self.query(hidden), self.query_norm)
             mixed = self.mix(query, memory.key, memory.value, memory.scope)
             return self.output(mixed.flatten(-2))
-        key, value = self.project(hidden if memory is None else memory.hidden)
+        query, key, value = self.projected(hidden, hidden if memory is None else memory.hidden)
         if self.rotary is not None:
             query, key = self.rotary(query, key, layout)
         scope: Scope = layout if memory is None else memory.crossing
@@ -137,12 +137,20 @@ class Attention(nn.Module):
             key, value, scope = past.append(key, value, layout)
         return self.output(self.mix(query, key, value, scope).flatten(-2))
 
+    def projected(
+        self, hidden: Float[Tensor, "tokens width"], vectors: Float[Tensor, "key_tokens width"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries of `hidden`, and keys and values of `vectors`, head by head."""
+        query = self.heads(self.query(hidden), self.query_norm)
+        return query, *self.project(vectors)
+
     def project(
         self, vectors: Float[Tensor, "tokens width"]
     ) -> tuple[Float[Tensor, "tokens heads head_dim"], Float[Tensor, "tokens heads head_dim"]]:
         """Return keys and values of what is attended to."""
-        return self._heads(self.key(vectors), self.key_norm), self._heads(self.value(vectors))
+        return self.heads(self.key(vectors), self.key_norm), self.heads(self.value(vectors))
 
-    def _heads(self, vectors: Tensor, norm: nn.Module | None = None) -> Tensor:
+    def heads(self, vectors: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Return (tokens, heads * head_dim) as (tokens, heads, head_dim), perhaps normalised."""
         heads = vectors.view(-1, vectors.shape[-1] // self.head_dim, self.head_dim)
         return heads if norm is None else norm(heads)

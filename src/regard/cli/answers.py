@@ -160,7 +160,7 @@ def answer_texts(
     task: str,
     inputs: Inputs,
     asked: Mapping[str, Any],
-    where: Sequence[str | None],
+    where: tuple[str | None, str | None, str | None, str | None, str],
     output: Output,
     said: str,
 ) -> None:
@@ -170,13 +170,13 @@ def answer_texts(
         task: Its name.
         inputs: The texts.
         asked: What the pipeline's call is told.
-        where: Model, revision, device and type of the weights.
+        where: Model, revision, device, type of the weights and precision.
         output: How answers are written.
         said: What the answer to a text is called.
     """
-    model, revision, device, dtype = where
+    model, revision, device, dtype, precision = where
     kind = options.task_class(task, model, asked)
-    pipeline = options.load_task(kind, model, revision, device, dtype)
+    pipeline = options.load_task(kind, model, revision, device, dtype, precision)
     output.write_answers(inputs.answers(lambda texts: pipeline(texts, **asked)), "text", said)
     inputs.end()
 

@@ -33,6 +33,7 @@ def ask(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -47,7 +48,7 @@ def ask(
     texts = writing.read_documents([context] if context else None, file)
     inputs = Inputs(questions, None)
     kind = options.task_class("question-answering", model, asked)
-    pipeline = options.load_task(kind, model, revision, device, dtype)
+    pipeline = options.load_task(kind, model, revision, device, dtype, precision)
     found = itertools.chain.from_iterable(
         _named(inputs.answers(_caller(pipeline, asked, text)), name if len(texts) > 1 else None)
         for name, text in texts

@@ -36,6 +36,7 @@ def chat(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -55,7 +56,7 @@ def chat(
         )
     from regard.pipelines.chat import ChatPipeline
 
-    pipeline = options.load(ChatPipeline, model, revision, device, dtype, system=system)
+    pipeline = options.load(ChatPipeline, model, revision, device, dtype, precision, system=system)
     conversation = pipeline.conversation(**asked)
     if at_terminal:
         _talk(conversation)

@@ -45,6 +45,7 @@ def classify(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -60,7 +61,7 @@ def classify(
     task, asked = _read_choices(labels, template, multi_label)
     inputs = Inputs(texts, file)
     kind = options.task_class(task, model, asked)
-    pipeline = options.load_task(kind, model, revision, device, dtype)
+    pipeline = options.load_task(kind, model, revision, device, dtype, precision)
     found = map(_records, inputs.answers(lambda portion: pipeline(portion, **asked)))
     if as_csv:
         output.write(map(_flat, found))

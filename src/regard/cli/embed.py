@@ -50,6 +50,7 @@ def embed(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -63,7 +64,7 @@ def embed(
         raise IsADirectoryError(f"{output} is a folder; --output needs the name of a file")
     from regard.pipelines.sentence_encoder import SentenceEncoder
 
-    encoder = options.load(SentenceEncoder, model, revision, device, dtype)
+    encoder = options.load(SentenceEncoder, model, revision, device, dtype, precision)
     vectors = _encode(encoder, portions(source))
     if output is not None:
         _save(output, vectors, as_json=as_json)

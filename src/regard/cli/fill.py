@@ -23,6 +23,7 @@ def fill(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -33,7 +34,7 @@ def fill(
     """
     inputs, output = Inputs(texts, file), Output(as_json, as_csv)
     asked = options.call_options(set_, top_k=top, targets=targets)
-    where = (model, revision, device, dtype)
+    where = (model, revision, device, dtype, precision)
     answer_texts("fill-mask", inputs, asked, where, output, "words")
 
 

@@ -33,6 +33,7 @@ def generate(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -47,7 +48,7 @@ def generate(
         asked["stop_strings"] = stop
     from regard.pipelines.text_generation import TextGenerationPipeline
 
-    pipeline = options.load(TextGenerationPipeline, model, revision, device, dtype)
+    pipeline = options.load(TextGenerationPipeline, model, revision, device, dtype, precision)
     if not as_json and writing.can_stream(asked):
         _stream(pipeline, source, asked)
         return

@@ -2,13 +2,14 @@
 
 import inspect
 import json
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from regard.cli.io import read_texts
+from regard.cli.io import read_texts, tell
 from regard.errors import nearest
 
 if typing.TYPE_CHECKING:
@@ -43,6 +44,10 @@ Dtype = Annotated[
         help="Type of the weights: float32, bfloat16, float16.", show_default="the checkpoint's"
     ),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(help="What it multiplies in: auto (the fastest that is safe), fp32, bf16, int8."),
+]
 File = Annotated[
     str | None,
     typer.Option(
@@ -75,16 +80,23 @@ def load(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    precision: str,
     **more: Any,
 ) -> _Task:
     """Load the pipeline `task` as the common options ask for; `more` are its own.
+
+    A terminal is told what it multiplies in.
 
     Raises:
         ValueError: The device is unknown or not on this machine, or an option is wrong.
     """
     if device is not None:
         _check_device(device)
-    return task.from_pretrained(model, revision=revision, device=device, dtype=dtype, **more)
+    more = {"dtype": dtype, "precision": precision} | more
+    pipeline = task.from_pretrained(model, revision=revision, device=device, **more)
+    if sys.stderr.isatty() and pipeline.precision is not None:
+        tell(f"multiplies in {pipeline.precision}; --precision sets it")
+    return pipeline
 
 
 def task_class(name: str, model: str | None, asked: Mapping[str, Any]) -> Any:
@@ -109,13 +121,18 @@ def task_class(name: str, model: str | None, asked: Mapping[str, Any]) -> Any:
 
 
 def load_task(
-    kind: Any, model: str | None, revision: str | None, device: str | None, dtype: str | None
+    kind: Any,
+    model: str | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    precision: str,
 ) -> Any:
     """Load what `task_class` gave; an input that it cannot answer is said to be one."""
     from regard.pipelines.running import Runner
 
     told = {"on_error": "return"} if issubclass(kind, Runner) else {}
-    return load(kind, model, revision, device, dtype, **told)
+    return load(kind, model, revision, device, dtype, precision, **told)
 
 
 def call_options(set_: Sequence[str] | None, **named: Any) -> dict[str, Any]:

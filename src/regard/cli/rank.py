@@ -26,6 +26,7 @@ def rank(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -37,7 +38,7 @@ def rank(
     """
     output, inputs = Output(as_json, as_csv), Inputs(documents, file)
     pipeline = options.load_task(
-        options.task_class("ranking", model, {}), model, revision, device, dtype
+        options.task_class("ranking", model, {}), model, revision, device, dtype, precision
     )
     texts = [text for _, text in inputs]
     found: list[Record] = pipeline([query], texts, top_k=top)[0]
@@ -64,6 +65,7 @@ def cluster(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -75,7 +77,7 @@ def cluster(
     output, inputs = Output(as_json, as_csv), Inputs(texts, file)
     asked = options.call_options(None, threshold=threshold, min_size=min_size, clusters=clusters)
     kind = options.task_class("clustering", model, asked)
-    pipeline = options.load_task(kind, model, revision, device, dtype)
+    pipeline = options.load_task(kind, model, revision, device, dtype, precision)
     found: list[Record] = pipeline([text for _, text in inputs], **asked)
     rows = [
         {"cluster": number, "index": index, "text": text}

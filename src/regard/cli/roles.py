@@ -16,6 +16,7 @@ def roles(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -26,7 +27,7 @@ def roles(
     """
     inputs, output = Inputs(texts, file), Output(as_json, as_csv)
     asked = options.call_options(set_)
-    where = (model, revision, device, dtype)
+    where = (model, revision, device, dtype, precision)
     answer_texts("semantic-role-labeling", inputs, asked, where, output, "roles")
 
 

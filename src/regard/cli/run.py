@@ -24,6 +24,7 @@ def run(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -36,7 +37,7 @@ def run(
     output, asked = Output(as_json, as_csv), options.call_options(set_)
     inputs = Inputs(texts, file, as_json=jsonl)
     kind = options.task_class(task, model, asked)
-    pipeline = options.load_task(kind, model, revision, device, dtype)
+    pipeline = options.load_task(kind, model, revision, device, dtype, precision)
     if getattr(kind, "together", False):
         every = [item for _, item in inputs]
         output.write([pipeline(every, **asked)])

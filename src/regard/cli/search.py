@@ -27,6 +27,7 @@ def build(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.JsonObject = False,
     debug: options.Debug = False,
 ) -> None:
@@ -39,7 +40,7 @@ def build(
     inputs = Inputs(texts, file)
     from regard.pipelines.search import SearchIndex, SearchPipeline
 
-    encoder = options.load(SearchPipeline, model, revision, device, dtype)
+    encoder = options.load(SearchPipeline, model, revision, device, dtype, precision)
     if add:
         index = SearchIndex.load(folder, encoder)
     else:
@@ -62,6 +63,7 @@ def query(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -73,7 +75,7 @@ def query(
     output, inputs = Output(as_json, as_csv), Inputs(queries, file)
     from regard.pipelines.search import SearchIndex, SearchPipeline
 
-    encoder = options.load(SearchPipeline, model, revision, device, dtype)
+    encoder = options.load(SearchPipeline, model, revision, device, dtype, precision)
     index = SearchIndex.load(folder, encoder)
     output.write_answers(inputs.answers(lambda texts: index.search(texts, top)), "query", "found")
     inputs.end()

@@ -32,6 +32,7 @@ def similar(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -43,7 +44,7 @@ def similar(
     source = read_texts(others, file)
     from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
 
-    pipeline = options.load(SentenceSimilarityPipeline, model, revision, device, dtype)
+    pipeline = options.load(SentenceSimilarityPipeline, model, revision, device, dtype, precision)
     scored = _score(pipeline, text, source)
     best = _best(scored, top)
     records = [{"text": other, "score": round(score, 6)} for score, other in best]

@@ -34,6 +34,7 @@ def summarize(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -55,7 +56,7 @@ def summarize(
     else:
         asked = {"window": window, **writing.generate_options(set_, max_new_tokens)}
     asked = {name: value for name, value in asked.items() if value is not None}
-    pipeline = options.load(kind, model, revision, device, dtype)
+    pipeline = options.load(kind, model, revision, device, dtype, precision)
     for number, (name, text) in enumerate(documents):
         (found,) = pipeline(text, **asked)
         if as_json:

@@ -26,6 +26,7 @@ def tag(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
     debug: options.Debug = False,
@@ -36,7 +37,7 @@ def tag(
     """
     inputs, output = Inputs(texts, file), Output(as_json, as_csv)
     asked = options.call_options(set_, aggregation_strategy=groups)
-    where = (model, revision, device, dtype)
+    where = (model, revision, device, dtype, precision)
     answer_texts("token-classification", inputs, asked, where, output, "entities")
 
 

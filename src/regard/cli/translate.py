@@ -37,6 +37,7 @@ def translate(
     revision: options.Revision = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    precision: options.Precision = "auto",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -52,7 +53,7 @@ def translate(
     from regard.pipelines.text2text import TranslationPipeline
 
     pair = {"src_lang": source, "tgt_lang": target}
-    pipeline = options.load(TranslationPipeline, model, revision, device, dtype, **pair)
+    pipeline = options.load(TranslationPipeline, model, revision, device, dtype, precision, **pair)
     for record in writing.records(pipeline, portions(lines), **asked):
         plain = writing.shown(record["translation_text"])
         emit((to_json(record) if as_json else plain) + "\n")

@@ -53,7 +53,11 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""
-        return self.down(self.dropout(self.activation(self.up(hidden))))
+        return self.down(self.widened(hidden))
+
+    def widened(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens inner"]:
+        """Return what `down` reads."""
+        return self.dropout(self.activation(self.up(hidden)))
 
 
 class GatedFeedForward(nn.Module):
@@ -87,5 +91,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Transform each token by itself."""
-        inner = self.activation(self.gate(hidden)) * self.up(hidden)
-        return self.down(self.dropout(inner))
+        return self.down(self.widened(hidden))
+
+    def widened(self, hidden: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens inner"]:
+        """Return what `down` reads."""
+        return self.dropout(self.activation(self.gate(hidden)) * self.up(hidden))

@@ -286,6 +286,10 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
 
+    def example_calls(self, length: int) -> list[dict[str, Any]]:
+        """Return the arguments of calls that together use all that the model has."""
+        return [{**self.example_inputs(length)}]
+
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
         return self._holder().get_input_embeddings()

@@ -270,6 +270,10 @@ class MultiTaskModel(Labelled, PreTrainedModel):
         """Return the ids of one text of `length` tokens."""
         return self.base_model.example_inputs(length)
 
+    def example_calls(self, length: int) -> list[dict[str, Any]]:
+        """Return one for each task."""
+        return [{"task": task, **self.example_inputs(length)} for task in self.tasks]
+
     @property
     def _length(self) -> int:
         return 1 + sum(1 + len(self.head(task).label_arguments) for task in self.heads)

@@ -18,6 +18,9 @@ from regard.generation.stream import TextStream
 from regard.models.auto import AutoConfig, AutoModel, AutoModelForCausalLM, family
 from regard.models.decoder import CausalEncoder
 from regard.models.generative import Generative
+from regard.pipelines.pipeline import prepare_model
+from regard.runtime.optimize import precision_of
+from regard.runtime.precision import Precision
 from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
 
@@ -67,6 +70,7 @@ class GenerationPipeline:
         *,
         device: str | int | torch.device | None = None,
         tokenizer: str | Path | Tokenizer | None = None,
+        precision: str | None = "auto",
         **options: Any,
     ) -> Self:
         """Load model and tokenizer.
@@ -76,6 +80,7 @@ class GenerationPipeline:
                 network.
             device: Such as ``"cuda"``; -1 is the processor, 0 the first GPU.
             tokenizer: Another than the checkpoint's, or its name.
+            precision: What it multiplies in, see `regard.optimize`; None leaves the model as it is.
             options: The constructor's, and those of `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -93,9 +98,13 @@ class GenerationPipeline:
         model = cls.choose_model(name, options).from_pretrained(name, **options)
         if not isinstance(model, Generative):
             raise TypeError(f"{name} is a {type(model).__name__}, which does not write texts")
-        if device is not None:
-            model.to("cpu" if device == -1 else device)
+        prepare_model(model, device, precision)
         return cls(model, tokenizer, **own)
+
+    @property
+    def precision(self) -> Precision | None:
+        """What the model multiplies in; None: in its own type, for nothing was changed."""
+        return precision_of(self.model)
 
     @classmethod
     def fitting(cls, model: Any, options: dict[str, Any]) -> type[Any]:

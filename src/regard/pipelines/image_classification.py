@@ -16,7 +16,7 @@ from regard.models.auto import AutoModelForImageClassification
 from regard.models.vision import ImageClassification
 from regard.pipelines.job import Inputs, as_numpy
 from regard.pipelines.passages import best_places
-from regard.pipelines.pipeline import place
+from regard.pipelines.pipeline import prepare_model
 from regard.pipelines.running import OnError, Runner
 from regard.pipelines.text_classification import scoring_function
 
@@ -66,6 +66,7 @@ class ImageClassificationPipeline(Runner):
         *,
         device: str | int | torch.device | None = None,
         image_processor: str | Path | ImageProcessor | None = None,
+        precision: str | None = "auto",
         **options: Any,
     ) -> Self:
         """Load model and image processor; arguments as for `Pipeline.from_pretrained`.
@@ -84,7 +85,7 @@ class ImageClassificationPipeline(Runner):
         model = AutoModelForImageClassification.from_pretrained(name, **options)
         if not isinstance(model, ImageClassification):
             raise TypeError(f"{name} is a {type(model).__name__}, which does not label images")
-        place(model, device)
+        prepare_model(model, device, precision)
         return cls(model, image_processor, **own)
 
     @classmethod

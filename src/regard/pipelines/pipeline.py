@@ -21,6 +21,7 @@ from regard.models.model import PreTrainedModel
 from regard.pipelines.job import Job
 from regard.pipelines.reading import Cut, Reader, Window
 from regard.pipelines.running import LONG, OnError, Progress, Runner
+from regard.runtime.optimize import optimize
 from regard.text.families import AutoTokenizer
 from regard.text.options import UNLIMITED
 from regard.text.tokenizer import Tokenizer
@@ -89,6 +90,7 @@ class Pipeline(Runner):
         *,
         device: str | int | torch.device | None = None,
         tokenizer: str | Path | Tokenizer | None = None,
+        precision: str | None = "auto",
         **options: Any,
     ) -> Self:
         """Load model and tokenizer.
@@ -98,6 +100,7 @@ class Pipeline(Runner):
                 network.
             device: Such as ``"cuda"``; -1 is the processor, 0 the first GPU.
             tokenizer: Another than the checkpoint's, or its name.
+            precision: What it multiplies in, see `regard.optimize`; None leaves the model as it is.
             options: The constructor's, and those of `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -117,7 +120,7 @@ class Pipeline(Runner):
             raise TypeError(f"{name} is a {type(model).__name__}, which cannot do {cls.task}")
         if attached(model) is not None:
             merge_and_unload(model)  # the same answers, without products of its own
-        place(model, device)
+        prepare_model(model, device, precision)
         return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)) | own)
 
     @classmethod
@@ -184,10 +187,20 @@ class Pipeline(Runner):
         return found
 
 
-def place(model: torch.nn.Module, device: str | int | torch.device | None) -> None:
-    """Move a model to a device; -1 is the processor, None leaves it where it is."""
+def prepare_model(
+    model: torch.nn.Module, device: str | int | torch.device | None, precision: str | None
+) -> None:
+    """Move a model to a device and make it fast there.
+
+    Args:
+        model: Any.
+        device: -1 is the processor, None leaves it where it is.
+        precision: See `optimize`; None leaves it as it is.
+    """
     if device is not None:
         model.to("cpu" if device == -1 else device)
+    if precision is not None:
+        optimize(model, precision)
 
 
 def head_of(model: PreTrainedModel, kind: type[EncoderHead], task: str) -> EncoderHead:

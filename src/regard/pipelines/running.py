@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from regard.errors import nearest
 from regard.pipelines.job import Failure, Inputs, is_one, shaped
+from regard.runtime.optimize import precision_of
+from regard.runtime.precision import Precision
 
 #: Inputs of a stream that are worked on together.
 CHUNK = 1024
@@ -60,6 +62,11 @@ class Runner:
     def from_pretrained(cls, name: str | Path | None = None, **options: Any) -> Self:
         """Load what the task needs; see each task."""
         raise NotImplementedError(f"{cls.__name__} does not say what it loads")
+
+    @property
+    def precision(self) -> Precision | None:
+        """What the model multiplies in; None: in its own type, for nothing was changed."""
+        return precision_of(vars(self)["model"])
 
     @classmethod
     def call_options(cls) -> tuple[str, ...]:

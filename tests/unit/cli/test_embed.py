@@ -10,7 +10,7 @@ from .conftest import LOAD_ONCE
 
 @pytest.fixture(scope="module")
 def encode():
-    return LOAD_ONCE(SentenceEncoder, None, None, None, None).encode
+    return LOAD_ONCE(SentenceEncoder, None, None, None, None, "auto").encode
 
 
 def parsed(done):

@@ -1,0 +1,1 @@
+"""Inference as fast as the machine allows: what `optimize` puts in the place of plain products."""
