@@ -53,7 +53,7 @@ def chat(
             "an answer is shown as it comes, which num_beams, num_return_sequences and "
             "penalty_alpha do not allow; see regard generate"
         )
-    from regard.pipelines.chat import ChatPipeline
+    from regard import ChatPipeline
 
     pipeline = options.load(ChatPipeline, model, revision, device, dtype, system=system)
     conversation = pipeline.conversation(**asked)

@@ -61,7 +61,7 @@ def embed(
     source = read_texts(texts, file)
     if output is not None and output.is_dir():
         raise IsADirectoryError(f"{output} is a folder; --output needs the name of a file")
-    from regard.pipelines.sentence_encoder import SentenceEncoder
+    from regard import SentenceEncoder
 
     encoder = options.load(SentenceEncoder, model, revision, device, dtype)
     vectors = _encode(encoder, portions(source))

@@ -10,7 +10,7 @@ from regard.cli import options, writing
 from regard.cli.io import emit, portions, read_texts, to_json, verb
 
 if typing.TYPE_CHECKING:
-    from regard.pipelines.text_generation import TextGenerationPipeline
+    from regard import TextGenerationPipeline
 
 
 @verb
@@ -45,7 +45,7 @@ def generate(
     asked = writing.generate_options(set_, max_new_tokens, temperature, top_p, seed)
     if stop:
         asked["stop_strings"] = stop
-    from regard.pipelines.text_generation import TextGenerationPipeline
+    from regard import TextGenerationPipeline
 
     pipeline = options.load(TextGenerationPipeline, model, revision, device, dtype)
     if not as_json and writing.can_stream(asked):

@@ -10,6 +10,7 @@ import typer
 
 from regard.cli.io import read_texts
 from regard.errors import nearest
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.generating import GenerationPipeline
@@ -93,8 +94,9 @@ def task_class(name: str, model: str | None, asked: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: There is no such task or option; names the nearest one.
     """
-    from regard.pipelines.generating import OPTIONS, GenerationPipeline
-    from regard.pipelines.tasks import find_task
+    with uncollected():
+        from regard.pipelines.generating import OPTIONS, GenerationPipeline
+        from regard.pipelines.tasks import find_task
 
     kind = find_task(name).fitting(model, {})
     known = {*OPTIONS} if issubclass(kind, GenerationPipeline) else set[str]()

@@ -37,7 +37,7 @@ def build(
     if folder.exists() and any(folder.iterdir()) and not add:
         raise FileExistsError(f"{folder} is there already; --add adds to the index in it")
     inputs = Inputs(texts, file)
-    from regard.pipelines.search import SearchIndex, SearchPipeline
+    from regard import SearchIndex, SearchPipeline
 
     encoder = options.load(SearchPipeline, model, revision, device, dtype)
     if add:
@@ -71,7 +71,7 @@ def query(
     Queries come from the arguments, from --file, or from standard input, one per line.
     """
     output, inputs = Output(as_json, as_csv), Inputs(queries, file)
-    from regard.pipelines.search import SearchIndex, SearchPipeline
+    from regard import SearchIndex, SearchPipeline
 
     encoder = options.load(SearchPipeline, model, revision, device, dtype)
     index = SearchIndex.load(folder, encoder)

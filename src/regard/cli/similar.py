@@ -41,7 +41,7 @@ def similar(
     other texts come from the arguments, from --file, or from standard input, one per line.
     """
     source = read_texts(others, file)
-    from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
+    from regard import SentenceSimilarityPipeline
 
     pipeline = options.load(SentenceSimilarityPipeline, model, revision, device, dtype)
     scored = _score(pipeline, text, source)

@@ -43,7 +43,7 @@ def summarize(
     installed, it consists of the text's own sentences.
     """
     documents = writing.read_documents(texts, file)
-    from regard.pipelines.extractive import ExtractiveSummarizationPipeline
+    from regard import ExtractiveSummarizationPipeline
     from regard.pipelines.summarization import choose_summarizer
 
     mode = "extractive" if extractive or sentences else None

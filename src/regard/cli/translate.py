@@ -49,7 +49,7 @@ def translate(
         raise typer.BadParameter("name a translator; there is none here", param_hint="--model")
     lines = read_texts(texts, file)
     asked = writing.generate_options(set_, max_new_tokens)
-    from regard.pipelines.text2text import TranslationPipeline
+    from regard import TranslationPipeline
 
     pair = {"src_lang": source, "tgt_lang": target}
     pipeline = options.load(TranslationPipeline, model, revision, device, dtype, **pair)
