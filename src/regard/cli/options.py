@@ -64,7 +64,11 @@ Set = Annotated[
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", envvar="REGARD_DEBUG", help="Show the traceback of an error."),
+    typer.Option(
+        "--debug",
+        envvar="REGARD_DEBUG",
+        help="Show what the work took, and the traceback of an error.",
+    ),
 ]
 
 _Task = TypeVar("_Task", bound="Runner | GenerationPipeline")
