@@ -6,9 +6,10 @@
 The names below are loaded when they are first used, so ``import regard`` costs nothing.
 """
 
-import difflib
 import importlib
 from typing import Any
+
+from regard.importing import uncollected
 
 __version__ = "0.1.0"
 
@@ -369,11 +370,14 @@ __all__ = sorted([*_PUBLIC, "__version__"])  # pyright: ignore[reportUnsupported
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
+        import difflib
+
         close = difflib.get_close_matches(name, _PUBLIC, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise AttributeError(f"module 'regard' has no attribute {name!r}{hint}")
     module, _, attribute = _PUBLIC[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute or name)
+    with uncollected():
+        value = getattr(importlib.import_module(module), attribute or name)
     globals()[name] = value
     return value
 

@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from regard.checkpoints.embedded import check_sha256
 from regard.errors import CheckpointError, listing
 
@@ -76,6 +74,8 @@ def usual_model(task: str) -> str | None:
 
 
 def _read(card: Path) -> Shipped:
+    import yaml  # what loads a model of another name needs none
+
     try:
         head: Any = yaml.safe_load(card.read_text("utf-8").split("---\n")[1])
         results = cast("list[dict[str, Any]]", head["model-index"][0]["results"])

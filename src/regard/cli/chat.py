@@ -10,6 +10,7 @@ import typer
 
 from regard.cli import options, writing
 from regard.cli.io import emit, read_texts, tell, to_json, verb
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.chat import Conversation
@@ -54,7 +55,8 @@ def chat(
             "an answer is shown as it comes, which num_beams, num_return_sequences and "
             "penalty_alpha do not allow; see regard generate"
         )
-    from regard.pipelines.chat import ChatPipeline
+    with uncollected():
+        from regard.pipelines.chat import ChatPipeline
 
     pipeline = options.load(ChatPipeline, model, revision, device, dtype, precision, system=system)
     conversation = pipeline.conversation(**asked)

@@ -21,6 +21,7 @@ from regard.cli.io import (
     verb,
     write_records,
 )
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.sentence_encoder import SentenceEncoder
@@ -62,7 +63,8 @@ def embed(
     source = read_texts(texts, file)
     if output is not None and output.is_dir():
         raise IsADirectoryError(f"{output} is a folder; --output needs the name of a file")
-    from regard.pipelines.sentence_encoder import SentenceEncoder
+    with uncollected():
+        from regard.pipelines.sentence_encoder import SentenceEncoder
 
     encoder = options.load(SentenceEncoder, model, revision, device, dtype, precision)
     vectors = _encode(encoder, portions(source))

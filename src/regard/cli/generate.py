@@ -8,6 +8,7 @@ import typer
 
 from regard.cli import options, writing
 from regard.cli.io import emit, portions, read_texts, to_json, verb
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.text_generation import TextGenerationPipeline
@@ -46,7 +47,8 @@ def generate(
     asked = writing.generate_options(set_, max_new_tokens, temperature, top_p, seed)
     if stop:
         asked["stop_strings"] = stop
-    from regard.pipelines.text_generation import TextGenerationPipeline
+    with uncollected():
+        from regard.pipelines.text_generation import TextGenerationPipeline
 
     pipeline = options.load(TextGenerationPipeline, model, revision, device, dtype, precision)
     if not as_json and writing.can_stream(asked):

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 import typer
 
 from regard.errors import notices
+from regard.runtime.memory import memory_peak
 
 if typing.TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +39,8 @@ def verb(function: Callable[_Options, None]) -> Callable[_Options, None]:
     """Wrap a verb so that what goes wrong ends as one line on stderr and an exit code.
 
     Wrong input exits with 1, Ctrl-C with 130, a closed pipe quietly. An option ``debug`` lets the
-    traceback through; errors that nobody expects always come with theirs.
+    traceback through, and tells what the work took; errors that nobody expects always come with
+    their traceback.
     """
 
     @functools.wraps(function)
@@ -45,10 +48,13 @@ def verb(function: Callable[_Options, None]) -> Callable[_Options, None]:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal that lacks a character gets its escape instead of an error.
             sys.stdout.reconfigure(errors="backslashreplace")
+        begun = time.perf_counter()
         try:
             with _notices_on_stderr():
                 function(*arguments, **options)
             sys.stdout.flush()
+            if options.get("debug"):
+                tell(_cost(time.perf_counter() - begun))
         except BrokenPipeError:
             _let_output_go()
         except KeyboardInterrupt:
@@ -311,6 +317,12 @@ def _let_output_go() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def _cost(seconds: float) -> str:
+    """Return what a verb took; the peak of its memory where the system says it."""
+    peak = memory_peak()
+    return f"took {seconds:.1f} s" + ("" if peak is None else f", peak memory {scaled(peak, 'B')}")
 
 
 def _message(error: Exception) -> str:

@@ -1,5 +1,7 @@
 """The command ``regard``: one verb per file, heavy modules imported only inside them."""
 
+import atexit
+import gc
 from typing import Annotated
 
 import typer
@@ -70,4 +72,5 @@ def regard(
 
 def main() -> None:
     """Run the command line; this is the console script."""
+    atexit.register(gc.freeze)  # with the process all memory goes: to sort it takes 0.4 seconds
     app(prog_name="regard")

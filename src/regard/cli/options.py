@@ -11,6 +11,7 @@ import typer
 
 from regard.cli.io import read_texts, tell
 from regard.errors import nearest
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.generating import GenerationPipeline
@@ -68,7 +69,11 @@ Set = Annotated[
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", envvar="REGARD_DEBUG", help="Show the traceback of an error."),
+    typer.Option(
+        "--debug",
+        envvar="REGARD_DEBUG",
+        help="Show what the work took, and the traceback of an error.",
+    ),
 ]
 
 _Task = TypeVar("_Task", bound="Runner | GenerationPipeline")
@@ -105,8 +110,9 @@ def task_class(name: str, model: str | None, asked: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: There is no such task or option; names the nearest one.
     """
-    from regard.pipelines.generating import OPTIONS, GenerationPipeline
-    from regard.pipelines.tasks import find_task
+    with uncollected():
+        from regard.pipelines.generating import OPTIONS, GenerationPipeline
+        from regard.pipelines.tasks import find_task
 
     kind = find_task(name).fitting(model, {})
     known = {*OPTIONS} if issubclass(kind, GenerationPipeline) else set[str]()

@@ -8,6 +8,7 @@ import typer
 from regard.cli import options
 from regard.cli.answers import Inputs, Output
 from regard.cli.io import counted, emit, to_json, verb
+from regard.importing import uncollected
 
 search = typer.Typer(no_args_is_help=True, help="Search texts by meaning: build, then query.")
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the index is.")]
@@ -38,7 +39,8 @@ def build(
     if folder.exists() and any(folder.iterdir()) and not add:
         raise FileExistsError(f"{folder} is there already; --add adds to the index in it")
     inputs = Inputs(texts, file)
-    from regard.pipelines.search import SearchIndex, SearchPipeline
+    with uncollected():
+        from regard.pipelines.search import SearchIndex, SearchPipeline
 
     encoder = options.load(SearchPipeline, model, revision, device, dtype, precision)
     if add:
@@ -73,7 +75,8 @@ def query(
     Queries come from the arguments, from --file, or from standard input, one per line.
     """
     output, inputs = Output(as_json, as_csv), Inputs(queries, file)
-    from regard.pipelines.search import SearchIndex, SearchPipeline
+    with uncollected():
+        from regard.pipelines.search import SearchIndex, SearchPipeline
 
     encoder = options.load(SearchPipeline, model, revision, device, dtype, precision)
     index = SearchIndex.load(folder, encoder)

@@ -9,6 +9,7 @@ import typer
 
 from regard.cli import options
 from regard.cli.io import PORTION, Column, portions, read_texts, shorten, verb, write_records
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
@@ -42,7 +43,8 @@ def similar(
     other texts come from the arguments, from --file, or from standard input, one per line.
     """
     source = read_texts(others, file)
-    from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
+    with uncollected():
+        from regard.pipelines.sentence_similarity import SentenceSimilarityPipeline
 
     pipeline = options.load(SentenceSimilarityPipeline, model, revision, device, dtype, precision)
     scored = _score(pipeline, text, source)

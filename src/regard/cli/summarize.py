@@ -7,6 +7,7 @@ import typer
 
 from regard.cli import options, writing
 from regard.cli.io import emit, to_json, verb
+from regard.importing import uncollected
 
 Extractive = Annotated[
     bool, typer.Option("--extractive", "-x", help="Pick the text's own sentences.")
@@ -44,8 +45,9 @@ def summarize(
     installed, it consists of the text's own sentences.
     """
     documents = writing.read_documents(texts, file)
-    from regard.pipelines.extractive import ExtractiveSummarizationPipeline
-    from regard.pipelines.summarization import choose_summarizer
+    with uncollected():
+        from regard.pipelines.extractive import ExtractiveSummarizationPipeline
+        from regard.pipelines.summarization import choose_summarizer
 
     mode = "extractive" if extractive or sentences else None
     kind = choose_summarizer(model, mode, {} if revision is None else {"revision": revision})

@@ -6,6 +6,7 @@ import typer
 
 from regard.cli import options, writing
 from regard.cli.io import emit, portions, read_texts, to_json, verb
+from regard.importing import uncollected
 
 Model = Annotated[
     str,
@@ -50,7 +51,8 @@ def translate(
         raise typer.BadParameter("name a translator; there is none here", param_hint="--model")
     lines = read_texts(texts, file)
     asked = writing.generate_options(set_, max_new_tokens)
-    from regard.pipelines.text2text import TranslationPipeline
+    with uncollected():
+        from regard.pipelines.text2text import TranslationPipeline
 
     pair = {"src_lang": source, "tgt_lang": target}
     pipeline = options.load(TranslationPipeline, model, revision, device, dtype, precision, **pair)

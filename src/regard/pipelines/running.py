@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from regard.errors import nearest
 from regard.pipelines.job import Failure, Inputs, is_one, shaped
+from regard.runtime.memory import Trimmer, keep_freed
 from regard.runtime.optimize import precision_of
 from regard.runtime.precision import Precision
 
@@ -26,6 +27,8 @@ _Call = Callable[..., Any]
 
 class Runner:
     """Works through inputs in chunks, and gives answers in order, errors in their places.
+
+    To make one sets how this process keeps freed memory: see `keep_freed`.
 
     Args:
         on_error: What an input does that cannot be answered: ``"raise"`` an error, or
@@ -48,6 +51,8 @@ class Runner:
                     f"are {', '.join(known)}"
                 )
         self.on_error, self.defaults = on_error, {**defaults}
+        keep_freed()
+        self._trimmer = Trimmer()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -93,6 +98,7 @@ class Runner:
                 yield from self._run_chunk(chunk, job, done, known)
                 done += len(chunk)
                 told.advance(len(chunk))
+                self._trimmer.look()
 
     def work(self, inputs: Sequence[Any], job: Any, shown: bool) -> Iterable[Any]:
         """Return the answers to inputs that were checked; a terminal may be `shown` progress.

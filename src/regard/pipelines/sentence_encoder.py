@@ -1,11 +1,12 @@
 """One vector per text."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
+import torch
 
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder
@@ -56,12 +57,12 @@ class SentenceEncoder(Pipeline):
         """
         if isinstance(texts, str):
             return next(self.stream([texts]))
-        vectors = [*self.stream(texts)]
-        failed = next((each for each in vectors if isinstance(each, Failure)), None)
-        if failed is not None:
-            raise TypeError(f"input {failed.index}: {failed.error}")
         width = self.model.get_input_embeddings().embedding_dim * len(self.pooling.modes)
-        return np.stack(vectors) if vectors else np.empty((0, width), np.float32)
+        double = self.model.dtype == torch.float64
+        kind = np.dtype((np.float64 if double else np.float32, (width,)))
+        # Straight into the array that is returned: there is never a second one.
+        count = len(texts) if isinstance(texts, Sized) else -1
+        return np.fromiter(map(_succeeded, self.stream(texts)), kind, count)
 
     __call__ = encode
 
@@ -100,6 +101,12 @@ class Embedding(TextJob):
         if not self.pooling.normalize:
             return vector
         return vector / max(float(np.sqrt(vector @ vector)), 1e-12)
+
+
+def _succeeded(vector: Any) -> Any:
+    if isinstance(vector, Failure):
+        raise TypeError(f"input {vector.index}: {vector.error}")
+    return vector
 
 
 def cosine(left: Any, right: Any) -> Any:

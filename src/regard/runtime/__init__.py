@@ -1,1 +1,1 @@
-"""Inference as fast as the machine allows: what `optimize` puts in the place of plain products."""
+"""How models run: the process's memory, and parts that take the place of a model's own."""

@@ -1,11 +1,9 @@
-"""What a candidate costs on this machine: time and memory, taken while it works."""
+"""How fast a candidate is on this machine, taken while it works."""
 
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +16,6 @@ BATCH = 32
 #: Seconds after which no further time is taken; three are, whatever they take.
 ENOUGH = 3.0
 LEAST = 3
-
-_STATUS = Path("/proc/self/status")
-_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -62,36 +57,3 @@ def _seconds(subject: Subject, examples: Examples, groups: list[list[int]]) -> I
         yield end - start
         if end - begun > ENOUGH and number + 1 >= LEAST:
             return
-
-
-def forget_peak() -> None:
-    """Let the peak of this process begin anew, where the system can."""
-    try:
-        _RESET.write_text("5")
-    except OSError:  # no Linux, or not allowed: then the peak is that of the whole process
-        return
-
-
-def memory_now() -> int | None:
-    """Return the bytes of memory that this process has, or None where the system does not say."""
-    return _status("VmRSS") if _STATUS.exists() else memory_peak()
-
-
-def memory_peak() -> int | None:
-    """Return the most bytes that this process has had."""
-    if _STATUS.exists():
-        return _status("VmHWM")
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _status(name: str) -> int | None:
-    for line in _STATUS.read_text("utf-8").splitlines():
-        found, _, value = line.partition(":")
-        if found == name:
-            return 1024 * int(value.split()[0])
-    return None

@@ -14,7 +14,8 @@ import numpy as np
 
 from regard.data.examples import Examples
 from regard.data.origin import Origin
-from regard.selection import measuring
+from regard.runtime.memory import forget_peak, memory_now, memory_peak
+from regard.selection.measuring import speed_of
 from regard.selection.opening import open_subject
 from regard.selection.subject import Subject, Terms
 from regard.selection.tasks import task_class
@@ -28,11 +29,11 @@ def measure(name: str, terms: Terms) -> dict[str, Any]:
 
     Memory is taken before the candidate is scored, for what scoring needs is not the candidate's.
     """
-    measuring.forget_peak()
-    before = measuring.memory_now()
+    forget_peak()
+    before = memory_now()
     subject = open_subject(name, terms)
-    speed = measuring.speed_of(subject, terms.examples, terms.seed)
-    peak = measuring.memory_peak()
+    speed = speed_of(subject, terms.examples, terms.seed)
+    peak = memory_peak()
     found = _facts(subject) | vars(speed)
     if peak is not None and before is not None:
         found["memory"] = max(peak - before, 0) / 1e6

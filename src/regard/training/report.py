@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
@@ -15,6 +14,7 @@ import torch
 
 from regard.checkpoints.write import write_together
 from regard.errors import ConfigError, DataError, notices
+from regard.runtime.memory import memory_peak
 from regard.training.arguments import TrainingArguments
 from regard.training.callbacks import TrainerCallback
 from regard.training.curves import MOST, draw
@@ -183,12 +183,8 @@ def peak_memory() -> float | None:
     """Return the most memory that was in use, in MiB: of the GPU, or else of the process."""
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    peak = memory_peak()
+    return None if peak is None else round(peak / 2**20, 1)
 
 
 def as_markdown(facts: Mapping[str, Any], found: Mapping[str, Inspection]) -> str:

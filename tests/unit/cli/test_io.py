@@ -1,5 +1,6 @@
 import io
 import itertools
+import re
 import sys
 
 import pytest
@@ -59,6 +60,13 @@ def test_wrong_input_is_one_line(error, line):
 def test_a_defect_is_not_hidden():
     done = run_verb(raising(KeyError("ours")))
     assert isinstance(done.exception, KeyError)
+
+
+def test_debug_tells_what_the_work_took():
+    done = run_verb(lambda: None, "--debug")
+    assert done.exit_code == 0
+    assert re.fullmatch(r"took \d+\.\d s, peak memory [\d.]+ [MG]B\n", done.stderr)
+    assert run_verb(lambda: None).stderr == ""
 
 
 def test_interrupt_exits_with_130():

@@ -1,6 +1,7 @@
 """Pipelines: any form of input, results in order, the numbers of the model."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import regard
 from regard.checkpoints.files import find_checkpoint
 from regard.data.sampling import token_batches
 from regard.pipelines import running as module
+from regard.pipelines.pipeline import usual_tokens
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 TEXTS = ["A man eats pasta.", "x", "Someone is having a long dinner with friends tonight.", ""]
@@ -183,6 +185,38 @@ def test_loaded_models_and_options():
     pipe = regard.pipeline("feature-extraction", model, tokenizer, max_length=4)
     assert pipe("many more words than that").shape == (1, 7, 384)
     assert pipe("a").dtype == np.float32
+
+
+def test_budgets_are_the_devices_unless_somebody_says_otherwise(encoder, monkeypatch):
+    assert usual_tokens(torch.device("cpu")) < usual_tokens(torch.device("cuda", 0))
+    asked = []
+    monkeypatch.setattr(
+        "regard.pipelines.pipeline.token_batches",
+        lambda lengths, budget: asked.append(budget) or token_batches(lengths, budget),
+    )
+    encoder.encode(TEXTS)
+    regard.SentenceEncoder(encoder.model, encoder.tokenizer, batch_tokens=7).encode(TEXTS)
+    assert asked == [usual_tokens(torch.device("cpu")), 7]
+    with pytest.raises(ValueError, match="batch_tokens is 0"):
+        regard.SentenceEncoder(encoder.model, encoder.tokenizer, batch_tokens=0)
+
+
+def test_embeddings_fill_one_array(encoder, monkeypatch):
+    texts = ["x"] * 20_000
+    vectors = np.random.default_rng(0).random((len(texts), 384), np.float32)
+    monkeypatch.setattr(
+        encoder, "stream", lambda given: (vectors[0] + i for i, _ in enumerate(given))
+    )
+    tracemalloc.start()
+    try:
+        found = encoder.encode(texts)
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * found.nbytes
+    finally:
+        tracemalloc.stop()
+    assert found.shape == vectors.shape
+    assert found.dtype == np.float32
+    assert np.array_equal(found[19_999], vectors[0] + 19_999)
+    assert np.array_equal(encoder.encode(iter(texts)), found)
 
 
 @pytest.mark.parametrize("budget", [1, 5, 100])

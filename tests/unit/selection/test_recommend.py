@@ -11,11 +11,11 @@ import torch
 
 import regard
 from regard.errors import ConfigError, DataError
+from regard.runtime.memory import forget_peak, memory_now, memory_peak
 from regard.selection import measuring, survey, worker
 from regard.selection.candidates import candidates
 from regard.selection.folds import fold_numbers
 from regard.selection.linear import LOSSES, STRENGTH, cross_validated, fit
-from regard.selection.measuring import forget_peak, memory_now, memory_peak
 from regard.selection.survey import Asked, Recommendation, Survey
 from regard.training.tasks.registry import task_class
 
