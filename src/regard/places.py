@@ -72,12 +72,29 @@ class Slots(Shared):
         mask: (count, length) True where there is a token; None: everywhere.
         distance: (count, queries, length) place of the query minus place of the key in the
             sequence, where some queries see less than others; None: all see all that is there.
+        counts: How many tokens of each sequence are there, if they lie in the first places; on the
+            host. Empty where they lie in others.
     """
 
     rows: slice | Int[Tensor, " count"]
     length: int
     mask: Bool[Tensor, "count length"] | None = None
     distance: Int[Tensor, "count queries length"] | None = None
+    counts: tuple[int, ...] = ()
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the tokens of each sequence lie one after the other."""
+        return bool(self.counts)
+
+    def pages(
+        self, device: torch.device
+    ) -> tuple[Int[Tensor, "count pages"], Int[Tensor, " count"]]:
+        """Return in which pages of the store each sequence lies, and its tokens, in int32."""
+        rows = self.rows
+        if isinstance(rows, slice):
+            rows = torch.arange(rows.start, rows.stop, device=device)
+        return rows.int()[:, None], torch.tensor(self.counts, dtype=torch.int32, device=device)
 
     def view(self, packed: Tensor) -> Tensor:
         """Return these sequences' part of a store as (count, length, ...)."""

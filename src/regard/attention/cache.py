@@ -51,7 +51,7 @@ class KeyValues:
         if not any(past.lengths):
             self.write(key, value, layout)
             return key, value, layout
-        if self.window is not None and layout.tokens > len(layout.lengths):
+        if self.window is not None and not layout.one_each:
             joined = layout.once(("joined", self.window, self.capacity), lambda: self._join(layout))
             keys, values = (
                 torch.cat([old.flatten(0, 1), new])[joined[0]]
@@ -139,7 +139,7 @@ class Cache:
 
     Args:
         windows: For each layer how many tokens back it sees, or None for all.
-        capacity: Places of a slot at first.
+        capacity: Places of a slot at first, and their number is a multiple of it.
         grows: Whether it gets longer slots when these are full; else that is an error.
 
     Attributes:
@@ -159,6 +159,7 @@ class Cache:
         self.lengths: list[int] = []
         self.tokens: list[list[int]] = []
         self.capacity, self.grows, self.shared = capacity, grows, 1
+        self._step = capacity
 
     def layout(
         self, lengths: Sequence[int], first: int = 0, device: torch.device | str | None = None
@@ -178,7 +179,7 @@ class Cache:
                     f"a sequence has {wanted} tokens, and the cache was made for {self.capacity}; "
                     "give it a larger capacity"
                 )
-            self.capacity = max(wanted, 2 * self.capacity)
+            self.capacity = max(-(-wanted // self._step) * self._step, 2 * self.capacity)
         for layer in self.layers:
             layer.resize(len(self.lengths), self.capacity)
         return Layout.after(lengths, past, slots, device)
@@ -234,7 +235,7 @@ class Cache:
         """Return where the sources of the tokens of `layout` lie."""
         groups, slots = layout.groups, _past(layout).slots
         sources = [slot // self.shared for slot in slots]
-        if self.shared > 1 and layout.tokens == len(slots):
+        if self.shared > 1 and layout.one_each:
             # Sequences that share a source are as many queries to it.
             groups = (Group(0, len(slots) // self.shared, self.shared),)
             sources = sources[:: self.shared]
@@ -332,11 +333,11 @@ def _places(
     device, place = layout.positions.device, layout.positions
     first, count = past.slots[0] if past.slots else 0, len(past.slots)
     side_by_side = past.slots == tuple(range(first, first + count))
-    if layout.tokens == count and len({*past.lengths}) == 1 and side_by_side:
+    if layout.one_each and len({*past.lengths}) == 1 and side_by_side:
         one = past.lengths[0] if window is None else past.lengths[0] % (window + 1)
         return None, (slice(first, first + count), one)
     slot = torch.tensor(past.slots, device=device)
-    if layout.tokens > len(past.slots):
+    if not layout.one_each:
         lengths = layout.offsets.diff()
         slot = slot.repeat_interleave(lengths, output_size=layout.tokens)
         if not layout.gapless:  # a source, whose places are not its positions
@@ -380,7 +381,7 @@ def _slots(rows: Sequence[int], lengths: Sequence[int], device: torch.device) ->
         mask = torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
     in_order = all(row == rows[0] + number for number, row in enumerate(rows))
     where = slice(rows[0], rows[0] + len(rows)) if in_order else torch.tensor(rows, device=device)
-    return Slots(rows=where, length=longest, mask=mask)
+    return Slots(rows=where, length=longest, mask=mask, counts=tuple(lengths))
 
 
 def _moved(values: Sequence[_Value], into: Sequence[int], rows: Sequence[int]) -> list[_Value]:
