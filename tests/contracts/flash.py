@@ -1,5 +1,7 @@
 """What stands in for a GPU's attention in tests: torch's signature, the definition, its demands."""
 
+from itertools import pairwise
+
 import torch
 
 from regard.attention import varlen
@@ -37,10 +39,7 @@ def varlen_attn(
     else:
         assert max_k >= max(key_lengths)
         ends = cu_seq_k.tolist()
-        rows = [
-            [store[start:end] for start, end in zip(ends, ends[1:], strict=False)]
-            for store in (key, value)
-        ]
+        rows = [[store[start:end] for start, end in pairwise(ends)] for store in (key, value)]
     assert enable_gqa == (query.shape[-2] != key.shape[-2])
     if enable_gqa and max_q == 1:
         assert len(query) == len(lengths)  # heads that share keys are as many queries then
@@ -79,7 +78,7 @@ def check_pages(query, key, used, table):
     assert used.is_contiguous()
     assert table.stride(-1) == 1
     assert len(used) == len(table)
-    assert 0 <= table.min()
+    assert table.min() >= 0
     assert table.max() < len(key)
     assert not (torch.is_grad_enabled() and query.requires_grad)
 

@@ -141,7 +141,7 @@ def test_what_it_cannot_do_is_left_to_others(calls):
     for size in (4, 264):
         query, key, value = tensors(8, 2, size, torch.float64)
         sdpa(query, key, value, layout)
-        with pytest.raises(ValueError, match="multiple of 8, up to 256; found .* heads of"):
+        with pytest.raises(ValueError, match=r"multiple of 8, up to 256; found .* heads of"):
             varlen(query, key, value, layout)
     assert not calls
 
