@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regard.attention.patterns import ALL, Pattern
+from regard.batch import Layout
 from regard.crossing import Crossing, Scope, Stored
 from regard.places import Slots
 
@@ -111,7 +112,7 @@ def _of_packed(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    scope: Scope,
+    scope: Layout | Crossing,
     pattern: Pattern,
 ) -> Tensor:
     """Attend to keys that lie end to end."""
