@@ -101,6 +101,34 @@ class Slots(Shared):
         return packed[self.rows, : self.length]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Paged(Slots):
+    """Sequences whose tokens lie in pages of a store, (pages, places, ...).
+
+    Attributes:
+        rows: (count, pages) the pages of each sequence; any page where it has no more.
+        used: (count,) int32, how many tokens of each sequence are there.
+    """
+
+    rows: Int[Tensor, "count pages"]
+    used: Int[Tensor, " count"]
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the tokens of each sequence lie one after the other: in its pages they do."""
+        return True
+
+    def pages(
+        self, device: torch.device
+    ) -> tuple[Int[Tensor, "count pages"], Int[Tensor, " count"]]:
+        """Return in which pages of the store each sequence lies, and its tokens, in int32."""
+        return self.rows, self.used
+
+    def view(self, packed: Tensor) -> Tensor:
+        """Return these sequences' part of a store as (count, length, ...), a copy."""
+        return packed[self.rows].flatten(1, 2)[:, : self.length]
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """What one call of attention takes: sequences with equally many queries, and their keys.

@@ -17,6 +17,7 @@ from regard.attention.kernels import KERNELS, eager, sdpa, varlen
 from regard.attention.patterns import ALL, Pattern
 from regard.batch import Layout
 from regard.crossing import Crossing
+from regard.generation.batching import GenerationScheduler
 
 from . import flash
 from .test_kernels import PATTERNS, shuffled, tensors
@@ -193,6 +194,24 @@ def test_whole_decoders(kind, monkeypatch):
     layers = SIZES["num_hidden_layers"]
     # A ring is not as long as the kernel's pages have to be.
     assert len(calls) == layers * (1 if kind == "mistral" else 8)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_requests_over_pages(kind, monkeypatch):
+    """The scheduler takes pages where they are read, and each step is one call per layer."""
+    torch.manual_seed(0)
+    model = DECODERS[kind]().double().eval()
+    prompts = [[5, 6, 7, 8, 9], [5, 6], [4] * 300]
+    options = {"max_new_tokens": 8, "eos_token_id": []}
+    expected = [model.generate([ids], **options)[0, len(ids) :].tolist() for ids in prompts]
+    calls = flash.use(monkeypatch)
+    scheduler = GenerationScheduler(model)
+    assert scheduler.page_size == 256
+    jobs = [scheduler.submit(ids, **options) for ids in prompts]
+    assert {*scheduler.run()} == {*jobs}
+    assert [job.tokens for job in jobs] == expected
+    assert len(calls) == 8 * SIZES["num_hidden_layers"]
+    assert calls[-1][1]["block_table"].shape == (3, 2)
 
 
 def test_a_whole_encoder(monkeypatch):

@@ -72,6 +72,11 @@ def obstacle(
     return _obstacle_to_pages(query, key, scope) if isinstance(scope, Stored) else None
 
 
+def reads_pages(like: Tensor) -> bool:
+    """Whether the kernel reads pages where a tensor is, and in its precision."""
+    return runs_on(like) and _reads_pages(_flash())
+
+
 def runs_on(query: Tensor) -> bool:
     """Whether the kernel works where a tensor is, and in its precision."""
     half = query.dtype in (torch.float16, torch.bfloat16)

@@ -23,10 +23,20 @@ class GenerationEngine:
         model: Continues the texts; leave it alone while the engine runs.
         slots: As for `GenerationScheduler`.
         tokens: As for `GenerationScheduler`.
+        page_size: As for `GenerationScheduler`.
     """
 
-    def __init__(self, model: Generative, *, slots: int = 32, tokens: int | None = None) -> None:
-        self._scheduler = GenerationScheduler(model, slots=slots, tokens=tokens)
+    def __init__(
+        self,
+        model: Generative,
+        *,
+        slots: int = 32,
+        tokens: int | None = None,
+        page_size: int | None = None,
+    ) -> None:
+        self._scheduler = GenerationScheduler(
+            model, slots=slots, tokens=tokens, page_size=page_size
+        )
         self._inbox: deque[tuple[Job, int]] = deque()
         self._changed, self._closed = Condition(), False
         self._jobs: list[Job] = []
