@@ -8,12 +8,13 @@ Random weights of the real sizes, the same for both, which cost what trained one
 * ragged: the same number of sequences of 5 to 121 tokens; transformers in batches of 64 that were
   sorted by length and padded, regard in one packed batch;
 * decode: GPT-2 124M continues prompts of 32 tokens by 128, greedily, 1 and 64 at once; prompts are
-  read in the time that is measured;
+  read in the time that is measured; regard by `generate`, and by a scheduler whose steps are graphs
+  over a cache in pages;
 * train: steps of GPT-2 124M on 16 texts of 1,024 tokens: forward, backward, clipping, AdamW, with
   weights in fp32 and products in bf16 (autocast).
 
-Before anything is timed the results of both are compared. Every round runs each contender once.
-Prints the minimum and the median of the rounds, and of the minimum tokens per second, TFLOP/s and
+On a GPU regard encodes by graphs too. Before anything is timed the results are compared. Every
+round runs each contender once. Prints the minimum and the median of the rounds, and of the minimum tokens per second, TFLOP/s and
 the share of what the device itself reaches in the same run: of a large bf16 product, and for
 decoding also of a large copy's bytes per second, as if each step read weights and cache once.
 Operations are counted by formula: two for each weight of a product and token, and the scores that
@@ -21,6 +22,7 @@ the pattern lets count. ``--device cpu --small`` shrinks all sizes, to see wheth
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
@@ -34,8 +36,12 @@ import numpy as np
 import torch
 
 import regard
+from regard.runtime.graphs import DecodeGraphs, EncodeGraphs
 
 HALF = torch.bfloat16
+OURS = "regard"
+#: Tokens of a page of the cache: what flash attention reads.
+PAGE = 256
 Run = Callable[[], Any]
 
 
@@ -82,7 +88,7 @@ class Job:
         name: What it is.
         tokens: How many one run works through.
         operations: How many floating-point operations that is.
-        contenders: What does it, by name; regard's last.
+        contenders: What does it, by name; one is `OURS`, which the others are held to.
         alike: Returns in words how alike the results of two contenders are.
         bytes_read: How many bytes one run has to read at least; None where that is not the limit.
     """
@@ -132,14 +138,17 @@ class Device:
             torch.cuda.synchronize()
 
 
-def operations(config: Any, lengths: Sequence[int], *, words: bool = False) -> float:
-    """Return the operations of a forward over sequences; `words` scores words, and is causal."""
+def operations(config: Any, lengths: Sequence[int], scored: int = 0) -> float:
+    """Return the operations of a forward over sequences; of so many tokens words are `scored`.
+
+    What scores words is causal.
+    """
     width, tokens = config.hidden_size, sum(lengths)
     inner = config.intermediate_size or 4 * width
     weights = config.num_hidden_layers * (4 * width**2 + 2 * width * inner)
-    pairs = sum(n * (n + 1) / 2 if words else n * n for n in lengths)
+    pairs = sum(n * (n + 1) / 2 if scored else n * n for n in lengths)
     scores = config.num_hidden_layers * 4 * width * pairs
-    return 2 * tokens * (weights + (width * config.vocab_size if words else 0)) + scores
+    return 2 * (tokens * weights + scored * width * config.vocab_size) + scores
 
 
 def pair(kind: str, sizes: Sizes, device: str) -> tuple[Any, Any]:
@@ -197,11 +206,15 @@ def encoding(sizes: Sizes, device: str, *, ragged: bool) -> Iterator[Job]:
         return ours.encode(batch)
 
     runs: dict[str, Run] = {"transformers": padded} if theirs is not None else {}
+    runs[OURS] = packed
+    if device == "cuda":
+        graphs = EncodeGraphs(ours)
+        runs["regard, graphs"] = lambda: graphs(batch)
     yield Job(
         f"BERT-base, {count} sequences of {'5 to 121' if ragged else sizes.length} tokens",
         sum(lengths),
         operations(ours.config, lengths),
-        runs | {"regard": packed},
+        runs,
         lambda a, b: f"relative difference {float((a - b).float().norm() / b.float().norm()):.1e}",
     )
 
@@ -227,12 +240,13 @@ def decoding(sizes: Sizes, device: str) -> Iterator[Job]:
         cached = 2 * HALF.itemsize * width * count * sum(range(sizes.prompt, lengths[0] + 1))
         runs = {
             "transformers": _writer(theirs, rows, new, device),
-            "regard": lambda rows=rows: ours.generate(rows, max_new_tokens=new, eos_token_id=[]),
+            OURS: lambda rows=rows: ours.generate(rows, max_new_tokens=new, eos_token_id=[]),
+            "regard, graphs": _requests(ours, rows, new),
         }
         yield Job(
             f"GPT-2 124M writes {new} tokens, {count} at once",
             count * new,
-            operations(ours.config, lengths, words=True),
+            operations(ours.config, lengths, scored=count * new),
             {name: run for name, run in runs.items() if run is not None},
             lambda a, b: f"{float((a == b).float().mean()):.1%} of the tokens are the same",
             new * weights + cached,
@@ -249,6 +263,27 @@ def _writer(model: Any, rows: Sequence[Sequence[int]], new: int, device: str) ->
     return lambda: model.generate(ids, attention_mask=mask, **options)
 
 
+def _requests(model: Any, rows: Sequence[Sequence[int]], new: int) -> Run:
+    """Return what decodes requests by graphs, which are captured in the first run."""
+    scheduler = regard.GenerationScheduler(
+        model, slots=len(rows), page_size=PAGE, step=DecodeGraphs(model)
+    )
+    number = itertools.count()
+
+    def run() -> torch.Tensor:
+        # Another first token each time, else the prompts would not be read again.
+        turn = next(number)
+        prompts = [[(row[0] + turn) % model.config.vocab_size, *row[1:]] for row in rows]
+        options = {"max_new_tokens": new, "eos_token_id": []}
+        jobs = [scheduler.submit(prompt, **options) for prompt in prompts]
+        for _ in scheduler.run():
+            pass
+        found = [[*row, *job.result(0)] for row, job in zip(prompts, jobs, strict=True)]
+        return torch.tensor(found, device=model.device)
+
+    return run
+
+
 def training(sizes: Sizes, device: str) -> Iterator[Job]:
     """Train GPT-2 124M."""
     ours, theirs = pair("GPT2LMHeadModel", sizes, device)
@@ -257,13 +292,13 @@ def training(sizes: Sizes, device: str) -> Iterator[Job]:
     config = ours.config
     runs = {
         name: _trainer(model, ids)
-        for name, model in (("transformers", theirs), ("regard", ours))
+        for name, model in (("transformers", theirs), (OURS, ours))
         if model is not None
     }
     yield Job(
         f"GPT-2 124M trains on {count} texts of {length} tokens",
         ids.numel(),
-        3 * operations(config, [length] * count, words=True),
+        3 * operations(config, [length] * count, scored=ids.numel()),
         runs,
         lambda a, b: f"losses {float(a):.4f} and {float(b):.4f}",
     )
@@ -297,13 +332,12 @@ JOBS: Mapping[str, Callable[[Sizes, str], Iterator[Job]]] = {
 def report(job: Job, device: Device, rounds: int) -> None:
     """Compare the contenders of a job, time them and print what was found."""
     results = {name: run() for name, run in job.contenders.items()}
-    last = [*results][-1]
     print(f"\n{job.name}: {job.tokens} tokens, {job.operations / 1e9:.3g} GFLOP")
     for name, result in results.items():
-        if name != last:
-            print(f"  {name} and {last}: {job.alike(result, results[last])}")
+        if name != OURS:
+            print(f"  {name} beside {OURS}: {job.alike(result, results[OURS])}")
     seconds = device.times(job.contenders, rounds)
-    best = min(seconds[last])
+    best = min(seconds[OURS])
     for name, each in seconds.items():
         low, middle = min(each), statistics.median(each)
         print(f"  {name:20} min {low * 1e3:9.2f} ms  median {middle * 1e3:9.2f} ms", end="")
@@ -312,7 +346,7 @@ def report(job: Job, device: Device, rounds: int) -> None:
         print(f"  {rate / 1e12:8.3f} TFLOP/s, {rate / device.operations:6.1%} of peak", end="")
         if job.bytes_read is not None:
             print(f", {job.bytes_read / low / device.bytes:6.1%} of bandwidth", end="")
-        print(f"  {last} is {low / best:.2f} times as fast" if name != last else "")
+        print(f"  {best / low:.2f} times as fast as {OURS}" if name != OURS else "")
 
 
 def main() -> None:

@@ -47,6 +47,27 @@ def varlen_attn(
     return torch.cat([attend(*part, scale, window_size) for part in parts])
 
 
+def padded_varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, **options):
+    """Do the same where tokens that belong to no sequence follow; what is there is no number.
+
+    Without a look at any value, so that it can be recorded.
+    """
+    assert query.shape == key.shape
+    assert cu_seq_q is cu_seq_k
+    place = torch.arange(len(query))
+    row = (place[:, None] >= cu_seq_q).sum(1)
+    together = row[:, None] == row
+    back = place[:, None] - place
+    left, right = (len(query) if end < 0 else end for end in options["window_size"])
+    seen = together & (back <= left) & (-back <= right)
+    scores = torch.einsum("qhd,khd->hqk", query, key)
+    scores = scores * (options["scale"] or query.shape[-1] ** -0.5)
+    weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+    there = (row < len(cu_seq_q))[:, None, None]
+    mixed = torch.einsum("hqk,khd->qhd", weights, torch.where(there, value, 0))
+    return torch.where(there, mixed, torch.nan)
+
+
 def attend(query, key, value, scale, window):
     """Attend within one sequence."""
     key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))

@@ -28,14 +28,15 @@ def test_all_jobs_run_small(gpu, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "small sizes" in printed
     assert "processor, PyTorch" in printed
-    assert len(re.findall(r"(?m)^  regard .* tokens/s .* TFLOP/s, .*% of peak", printed)) == 5
-    assert len(re.findall(r"% of bandwidth", printed)) == 4
+    assert len(re.findall(r"(?m)^  regard  .* tokens/s .* TFLOP/s, .*% of peak", printed)) == 5
+    assert len(re.findall(r"% of bandwidth", printed)) == 6
     for difference in re.findall(r"relative difference (\S+)", printed):
         assert float(difference) < 0.03
     losses = re.findall(r"losses (\S+) and (\S+)", printed)
     assert losses
     for theirs, ours in losses:
         assert float(ours) == pytest.approx(float(theirs), abs=0.02)
+    assert len(re.findall(r"regard, graphs beside regard: ", printed)) == 2
     for same in re.findall(r"([\d.]+)% of the tokens are the same", printed):
         assert float(same) > 60  # a text in half precision may turn off where two words are near
 
@@ -51,5 +52,5 @@ def test_operations_are_those_of_the_products(gpu):
     config = gpu.regard.BertConfig(hidden_size=8, num_hidden_layers=1, intermediate_size=32)
     assert gpu.operations(config, [3, 2]) == 2 * 5 * (4 * 64 + 2 * 8 * 32) + 4 * 8 * (9 + 4)
     words = gpu.regard.GPT2Config(hidden_size=8, num_hidden_layers=1, vocab_size=11)
-    wanted = 2 * 5 * (4 * 64 + 2 * 8 * 32 + 8 * 11) + 4 * 8 * (6 + 3)
-    assert gpu.operations(words, [3, 2], words=True) == wanted
+    wanted = 2 * (5 * (4 * 64 + 2 * 8 * 32) + 4 * 8 * 11) + 4 * 8 * (6 + 3)
+    assert gpu.operations(words, [3, 2], scored=4) == wanted

@@ -67,7 +67,7 @@ def obstacle(
         return f"needs heads of a multiple of 8, up to {LARGEST_HEAD}"
     if pattern.scale is not None and not pattern.scale > 0:
         return "needs a scale above 0"
-    if any(block.bias is not None for block in scope.blocks):
+    if _biased(scope):
         return "knows no bias, and this model adds one to its scores"
     return _obstacle_to_pages(query, key, scope) if isinstance(scope, Stored) else None
 
@@ -86,6 +86,12 @@ def runs_on(query: Tensor) -> bool:
 @lru_cache
 def _capability(device: torch.device) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device)
+
+
+def _biased(scope: Scope) -> bool:
+    if isinstance(scope, Layout):  # which need not know where its sequences end
+        return scope.bias is not None
+    return any(block.bias is not None for block in scope.blocks)
 
 
 def _obstacle_to_pages(query: Tensor, key: Tensor, scope: Stored) -> str | None:

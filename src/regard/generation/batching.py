@@ -16,7 +16,7 @@ from torch import Tensor
 from regard.attention.varlen import PAGE, reads_pages
 from regard.batch import TokenBatch
 from regard.generation.config import GenerationConfig
-from regard.generation.decode import Decoding, Tokens
+from regard.generation.decode import Decoding, Step, Tokens
 from regard.generation.generate import Begun, begin
 from regard.generation.jobs import Apart, Job
 from regard.models.generative import Generative
@@ -36,6 +36,8 @@ class GenerationScheduler:
         page_size: Tokens of a page of the cache, whose memory then follows the tokens there are;
             0 for slots as long as the longest text. None is pages where attention reads them,
             which flash attention does on CUDA, and slots elsewhere.
+        step: What reads a token of each row in place of the model, such as
+            `regard.runtime.graphs.DecodeGraphs`.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class GenerationScheduler:
         slots: int = 32,
         tokens: int | None = None,
         page_size: int | None = None,
+        step: Step | None = None,
     ) -> None:
         if slots < 1 or (tokens is not None and tokens < 1):
             raise ValueError(f"slots={slots}, tokens={tokens}: both must be at least 1")
@@ -53,7 +56,7 @@ class GenerationScheduler:
         self.model, self.slots, self.tokens = model, slots, tokens
         if page_size is None:
             page_size = PAGE if reads_pages(next(model.parameters())) else 0
-        self.page_size = page_size
+        self.page_size, self._step = page_size, step
         self.active: list[Job] = []
         self._waiting: list[tuple[int, int, Job]] = []
         self._numbers = count()
@@ -206,7 +209,7 @@ class GenerationScheduler:
     def _begin_anew(self) -> None:
         self._apart = Apart()
         cache = self.model.new_cache(page_size=self.page_size or None)
-        self._decoding = Decoding(self.model, cache, self._apart)
+        self._decoding = Decoding(self.model, cache, self._apart, step=self._step)
 
 
 def _check(begun: Begun) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regard.generation.batching import GenerationScheduler
 from regard.generation.config import GenerationConfig
+from regard.generation.decode import Step
 from regard.generation.jobs import Job
 from regard.models.generative import Generative
 
@@ -24,6 +25,7 @@ class GenerationEngine:
         slots: As for `GenerationScheduler`.
         tokens: As for `GenerationScheduler`.
         page_size: As for `GenerationScheduler`.
+        step: As for `GenerationScheduler`.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class GenerationEngine:
         slots: int = 32,
         tokens: int | None = None,
         page_size: int | None = None,
+        step: Step | None = None,
     ) -> None:
         self._scheduler = GenerationScheduler(
-            model, slots=slots, tokens=tokens, page_size=page_size
+            model, slots=slots, tokens=tokens, page_size=page_size, step=step
         )
         self._inbox: deque[tuple[Job, int]] = deque()
         self._changed, self._closed = Condition(), False
