@@ -14,9 +14,10 @@ Random weights of the real sizes, the same for both, which cost what trained one
   weights in fp32 and products in bf16 (autocast).
 
 On a GPU regard encodes by graphs too. Before anything is timed the results are compared. Every
-round runs each contender once. Prints the minimum and the median of the rounds, and of the minimum tokens per second, TFLOP/s and
-the share of what the device itself reaches in the same run: of a large bf16 product, and for
-decoding also of a large copy's bytes per second, as if each step read weights and cache once.
+round runs each contender once. Prints the minimum and the median of the rounds, and of the minimum
+tokens per second, TFLOP/s and the share of what the device itself reaches in the same run: of a
+large bf16 product, and for decoding also of a large copy's bytes per second, as if each step read
+weights and cache once.
 Operations are counted by formula: two for each weight of a product and token, and the scores that
 the pattern lets count. ``--device cpu --small`` shrinks all sizes, to see whether it works.
 """
