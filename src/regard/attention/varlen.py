@@ -135,7 +135,7 @@ def _of_packed(
             index, key_offsets = scope.realigned
             key, value = key[index], value[index]
         key_offsets = key_offsets[: count + 1]
-    options = dict[str, object]()
+    options: dict[str, object] = {}
     if query.shape[1] != key.shape[1] and _reads_pages(flash):
         options["enable_gqa"] = True
     elif query.shape[1] != key.shape[1]:

@@ -52,9 +52,7 @@ class Captured:
     """
 
     @torch.inference_mode()
-    def __init__(
-        self, function: Computation, inputs: Sequence[Tensor], pool: Any = None
-    ) -> None:
+    def __init__(self, function: Computation, inputs: Sequence[Tensor], pool: Any = None) -> None:
         self.inputs = tuple(torch.zeros_like(each) for each in inputs)
         self.outputs, self._replay = record(function, self.inputs, pool)
 
@@ -92,15 +90,17 @@ def record(
                 place.copy_(each)
 
         return outputs, again
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(_WARM_UP):
-            function(*inputs)
-    torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
-        outputs = function(*inputs)
+    with torch.cuda.device(inputs[0].device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UP):
+                function(*inputs)
+        torch.cuda.current_stream().wait_stream(aside)
+        # What other threads do on the device meanwhile is no part of it, and no error.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            outputs = function(*inputs)
     return outputs, graph.replay
 
 
