@@ -170,19 +170,25 @@ def test_rows_that_fill_up_touch_no_others():
         torch.testing.assert_close(left.value[1:], right.value[1:])
 
 
-def test_graphs_are_made_once_for_a_bucket_and_again_for_another_store():
+def test_graphs_are_kept_until_the_store_moves_or_there_are_too_many():
     model = make("gpt2")
     step = DecodeGraphs(model, most=2)
     scheduler = GenerationScheduler(model, slots=4, page_size=64, step=step)
-    for count in (1, 2, 3):
-        jobs = [scheduler.submit([5], max_new_tokens=4, eos_token_id=[]) for _ in range(count)]
-        assert {*scheduler.run()} == {*jobs}
-    assert [*step.graphs._captured] == [(2, 1), (4, 1)] or [*step.graphs._captured] == [(4, 1)]
-    kept = step.graphs._captured[4, 1]
-    for _ in range(3):
-        scheduler.submit([5], max_new_tokens=4, eos_token_id=[])
-    [*scheduler.run()]
-    assert step.graphs._captured[4, 1] is kept
+
+    def run(count):
+        for _ in range(count):
+            scheduler.submit([5], max_new_tokens=4, eos_token_id=[])
+        assert len([*scheduler.run()]) == count
+        return dict(step.graphs._captured)
+
+    for count, buckets in ((1, [(1, 1)]), (2, [(2, 1)]), (3, [(4, 1)])):
+        assert [*run(count)] == buckets  # each time there is a page more, in another store
+    kept = run(3)[4, 1]
+    found = run(1)
+    assert [*found] == [(4, 1), (1, 1)]
+    assert found[4, 1] is kept
+    assert [*run(2)] == [(1, 1), (2, 1)]
+    assert [*run(1)] == [(2, 1), (1, 1)]
 
 
 def test_what_decoding_cannot_be_captured():
