@@ -4,6 +4,7 @@ The processor has no such kernel: a function of the same signature stands in, wh
 definition and refuses what torch's refuses. What is tested here is all that surrounds the call.
 """
 
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -26,6 +27,16 @@ from .test_kernels import PATTERNS, shuffled, tensors
 @pytest.fixture
 def calls(monkeypatch):
     return flash.use(monkeypatch)
+
+
+def test_the_stand_ins_have_the_signature_that_torch_has():
+    from torch.nn.attention.varlen import varlen_attn
+
+    theirs, new, old = (
+        [*inspect.signature(each).parameters]
+        for each in (varlen_attn, flash.varlen_attn, flash.old_varlen_attn)
+    )
+    assert {*theirs} >= {*new} or theirs == old
 
 
 def assert_like_eager(kernel, scope, pattern, heads=(4, 2)):
