@@ -173,6 +173,11 @@ class Layout(Shared):
         return sum(self.lengths)
 
     @property
+    def one_each(self) -> bool:
+        """Whether every sequence has one token, as when texts are decoded."""
+        return all(length == 1 for length in self.lengths)
+
+    @property
     def rows(self) -> Int[Tensor, " rows"]:
         """Packed number of each of the caller's sequences: the inverse of `order`."""
         return torch.tensor(self.order, dtype=torch.int64, device=self.offsets.device).argsort()

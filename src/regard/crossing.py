@@ -85,7 +85,7 @@ class Crossing(Shared):
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class Stored(Shared):
     """Each sequence of a layout attends to what a cache holds for it.
 
     Attributes:

@@ -72,16 +72,61 @@ class Slots(Shared):
         mask: (count, length) True where there is a token; None: everywhere.
         distance: (count, queries, length) place of the query minus place of the key in the
             sequence, where some queries see less than others; None: all see all that is there.
+        counts: How many tokens of each sequence are there, if they lie in the first places; on the
+            host. Empty where they lie in others.
     """
 
     rows: slice | Int[Tensor, " count"]
     length: int
     mask: Bool[Tensor, "count length"] | None = None
     distance: Int[Tensor, "count queries length"] | None = None
+    counts: tuple[int, ...] = ()
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the tokens of each sequence lie one after the other."""
+        return bool(self.counts)
+
+    def pages(
+        self, device: torch.device
+    ) -> tuple[Int[Tensor, "count pages"], Int[Tensor, " count"]]:
+        """Return in which pages of the store each sequence lies, and its tokens, in int32."""
+        rows = self.rows
+        if isinstance(rows, slice):
+            rows = torch.arange(rows.start, rows.stop, device=device)
+        return rows.int()[:, None], torch.tensor(self.counts, dtype=torch.int32, device=device)
 
     def view(self, packed: Tensor) -> Tensor:
         """Return these sequences' part of a store as (count, length, ...)."""
         return packed[self.rows, : self.length]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Paged(Slots):
+    """Sequences whose tokens lie in pages of a store, (pages, places, ...).
+
+    Attributes:
+        rows: (count, pages) the pages of each sequence; any page where it has no more.
+        used: (count,) int32, how many tokens of each sequence are there.
+    """
+
+    rows: Int[Tensor, "count pages"]
+    used: Int[Tensor, " count"]
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the tokens of each sequence lie one after the other: in its pages they do."""
+        return True
+
+    def pages(
+        self, device: torch.device
+    ) -> tuple[Int[Tensor, "count pages"], Int[Tensor, " count"]]:
+        """Return in which pages of the store each sequence lies, and its tokens, in int32."""
+        return self.rows, self.used
+
+    def view(self, packed: Tensor) -> Tensor:
+        """Return these sequences' part of a store as (count, length, ...), a copy."""
+        return packed[self.rows].flatten(1, 2)[:, : self.length]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ from regard.crossing import Scope, Stored
 from regard.places import Block, Group, Slots
 
 _Value = TypeVar("_Value")
+#: Which tokens are kept, None for all, and where in a store.
+Places = tuple[Tensor | None, tuple[Tensor | slice, Tensor | int]]
 
 #: Places of a slot at first.
 SMALLEST = 32
@@ -47,11 +49,11 @@ class KeyValues:
         layout: Layout,
     ) -> tuple[Tensor, Tensor, Scope]:
         """Keep what a forward made of its tokens; return what these tokens attend to."""
-        past = _past(layout)
+        past = past_of(layout)
         if not any(past.lengths):
             self.write(key, value, layout)
             return key, value, layout
-        if self.window is not None and layout.tokens > len(layout.lengths):
+        if self.window is not None and not layout.one_each:
             joined = layout.once(("joined", self.window, self.capacity), lambda: self._join(layout))
             keys, values = (
                 torch.cat([old.flatten(0, 1), new])[joined[0]]
@@ -65,13 +67,17 @@ class KeyValues:
 
     def write(self, key: Tensor, value: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """Put tokens in their places; return the whole stores."""
-        tokens, places = layout.once(("places", self.window), lambda: _places(layout, self.window))
+        tokens, places = self.places(layout)
         if self.key is None or self.value is None:
             self.key, self.value = (self._empty(each) for each in (key, value))
         if tokens is not None:
             key, value = key[tokens], value[tokens]
         self.key[places], self.value[places] = key.detach(), value.detach()
         return self.key, self.value
+
+    def places(self, layout: Layout) -> Places:
+        """Return which tokens are kept, None for all, and where: their slots and places."""
+        return layout.once(("places", self.window), lambda: _places(layout, self.window))
 
     def scope(self, layout: Layout) -> Stored:
         """Return what the tokens of `layout` attend to, once they are written."""
@@ -109,7 +115,7 @@ class KeyValues:
 
     def _join(self, layout: Layout) -> tuple[Tensor, Stored]:
         """Return where the keys of several tokens lie, in the store and then behind it."""
-        past, size = _past(layout), self.capacity
+        past, size = past_of(layout), self.capacity
         longest = max(layout.lengths)
         device = layout.positions.device
         place = torch.arange(size, device=device)
@@ -139,7 +145,7 @@ class Cache:
 
     Args:
         windows: For each layer how many tokens back it sees, or None for all.
-        capacity: Places of a slot at first.
+        capacity: Places of a slot at first, and their number is a multiple of it.
         grows: Whether it gets longer slots when these are full; else that is an error.
 
     Attributes:
@@ -159,6 +165,7 @@ class Cache:
         self.lengths: list[int] = []
         self.tokens: list[list[int]] = []
         self.capacity, self.grows, self.shared = capacity, grows, 1
+        self._step = capacity
 
     def layout(
         self, lengths: Sequence[int], first: int = 0, device: torch.device | str | None = None
@@ -178,20 +185,20 @@ class Cache:
                     f"a sequence has {wanted} tokens, and the cache was made for {self.capacity}; "
                     "give it a larger capacity"
                 )
-            self.capacity = max(wanted, 2 * self.capacity)
+            self.capacity = max(-(-wanted // self._step) * self._step, 2 * self.capacity)
         for layer in self.layers:
             layer.resize(len(self.lengths), self.capacity)
         return Layout.after(lengths, past, slots, device)
 
     def advance(self, layout: Layout) -> None:
         """Count the tokens of `layout` as read, when all layers have them."""
-        past = _past(layout)
+        past = past_of(layout)
         for slot, before, length in zip(past.slots, past.lengths, layout.lengths, strict=True):
             self.lengths[slot] = before + length
 
     def scope(self, layout: Layout) -> Scope:
         """Return what the tokens of `layout` attend to in a layer that sees all."""
-        if not any(_past(layout).lengths):
+        if not any(past_of(layout).lengths):
             return layout
         whole = [layer for layer in self.layers if layer.window is None]
         return whole[0].scope(layout)
@@ -232,9 +239,9 @@ class Cache:
 
     def _seen(self, layout: Layout) -> Stored:
         """Return where the sources of the tokens of `layout` lie."""
-        groups, slots = layout.groups, _past(layout).slots
+        groups, slots = layout.groups, past_of(layout).slots
         sources = [slot // self.shared for slot in slots]
-        if self.shared > 1 and layout.tokens == len(slots):
+        if self.shared > 1 and layout.one_each:
             # Sequences that share a source are as many queries to it.
             groups = (Group(0, len(slots) // self.shared, self.shared),)
             sources = sources[:: self.shared]
@@ -272,19 +279,23 @@ class Cache:
     def exchange(self, some: Sequence[int], others: Sequence[int]) -> None:
         """Let two equally long lists of slots change places, sources included."""
         into, rows = [*some, *others], [*others, *some]
-        longest = max(self.lengths[row] for row in rows)
-        for layer in self.layers:
-            layer.copy(into, rows, longest)
-        self.lengths = _moved(self.lengths, into, rows)
+        self.move(into, rows)
+        self.lengths = moved(self.lengths, into, rows)
         self.tokens += [[] for _ in range(len(self.lengths) - len(self.tokens))]
-        self.tokens = _moved(self.tokens, into, rows)
+        self.tokens = moved(self.tokens, into, rows)
         if self.memory:
             into, rows = (
                 [slot // self.shared for slot in slots[:: self.shared]] for slots in (into, rows)
             )
             for store in self.memory:
                 store.copy(into, rows, store.capacity)
-            self.sources = _moved(self.sources, into, rows)
+            self.sources = moved(self.sources, into, rows)
+
+    def move(self, into: Sequence[int], rows: Sequence[int]) -> None:
+        """Let slots `into` hold what slots `rows`, the same ones, held."""
+        longest = max(self.lengths[row] for row in rows)
+        for layer in self.layers:
+            layer.copy(into, rows, longest)
 
     def note(self, slot: int, tokens: Sequence[int]) -> None:
         """Say which tokens a slot has, so that a text which begins alike can go on from there."""
@@ -318,25 +329,23 @@ class Remembered:
     scope: Stored
 
 
-def _past(layout: Layout) -> Past:
+def past_of(layout: Layout) -> Past:
+    """Return what a cache holds of the sequences of a layout; an error if none has made it."""
     if layout.past is None:
         raise ValueError("a cache takes the layouts that it has made itself: cache.layout(lengths)")
     return layout.past
 
 
-def _places(
-    layout: Layout, window: int | None
-) -> tuple[Tensor | None, tuple[Tensor | slice, Tensor | int]]:
-    """Return which tokens are kept, None for all, and where: their slots and places."""
-    past = _past(layout)
+def _places(layout: Layout, window: int | None) -> Places:
+    past = past_of(layout)
     device, place = layout.positions.device, layout.positions
     first, count = past.slots[0] if past.slots else 0, len(past.slots)
     side_by_side = past.slots == tuple(range(first, first + count))
-    if layout.tokens == count and len({*past.lengths}) == 1 and side_by_side:
+    if layout.one_each and len({*past.lengths}) == 1 and side_by_side:
         one = past.lengths[0] if window is None else past.lengths[0] % (window + 1)
         return None, (slice(first, first + count), one)
     slot = torch.tensor(past.slots, device=device)
-    if layout.tokens > len(past.slots):
+    if not layout.one_each:
         lengths = layout.offsets.diff()
         slot = slot.repeat_interleave(lengths, output_size=layout.tokens)
         if not layout.gapless:  # a source, whose places are not its positions
@@ -355,7 +364,7 @@ def _places(
 
 def _stored(layout: Layout, window: int | None) -> Stored:
     """Return where the tokens of `layout`, and those before them, lie in a layer's store."""
-    past, blocks, first = _past(layout), list[Block](), 0
+    past, blocks, first = past_of(layout), list[Block](), 0
     biases = repeat(None) if layout.bias is None else layout.bias
     for group, bias in zip(layout.groups, biases, strict=False):
         members = slice(first, first + group.count)
@@ -380,12 +389,12 @@ def _slots(rows: Sequence[int], lengths: Sequence[int], device: torch.device) ->
         mask = torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
     in_order = all(row == rows[0] + number for number, row in enumerate(rows))
     where = slice(rows[0], rows[0] + len(rows)) if in_order else torch.tensor(rows, device=device)
-    return Slots(rows=where, length=longest, mask=mask)
+    return Slots(rows=where, length=longest, mask=mask, counts=tuple(lengths))
 
 
-def _moved(values: Sequence[_Value], into: Sequence[int], rows: Sequence[int]) -> list[_Value]:
+def moved(values: Sequence[_Value], into: Sequence[int], rows: Sequence[int]) -> list[_Value]:
     """Return `values` with those at `rows` put at `into`."""
-    moved = [*values]
+    changed = [*values]
     for target, row in zip(into, rows, strict=True):
-        moved[target] = values[row]
-    return moved
+        changed[target] = values[row]
+    return changed

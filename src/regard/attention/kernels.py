@@ -8,7 +8,6 @@ A kernel sees no module, no configuration and no environment.
 """
 
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from regard.attention.bundles import bundled, worth_it
 from regard.attention.patterns import ALL, Pattern
-from regard.crossing import Crossing, Scope, Stored
+from regard.attention.varlen import obstacle, varlen
+from regard.crossing import Scope, Stored
 from regard.places import Block, Group, Scattered, Slots
 
 #: Fewest queries that are scored together under a window; fewer would be more work to start than
@@ -53,8 +53,12 @@ def sdpa(
 ) -> Float[Tensor, "tokens heads head_dim"]:
     """PyTorch's fused attention, one call per group of sequences of equal length.
 
-    In training on a processor, where that is slow, it is `bundled` instead.
+    Where flash attention takes all sequences in one call, it is `varlen` instead; in training on a
+    processor, where small calls are slow, `bundled`.
     """
+    fits = obstacle(query, key, scope, pattern, dropout) is None
+    if fits and not _one_plain_call(scope, pattern):
+        return varlen(query, key, value, scope, pattern, dropout)
     if worth_it(scope, query, pattern, dropout):
         return bundled(query, key, value, scope, pattern, dropout)
     parts: list[Tensor] = []
@@ -82,51 +86,20 @@ def sdpa(
     return torch.cat(parts) if parts else torch.empty_like(query)
 
 
-def varlen(
-    query: Float[Tensor, "tokens heads head_dim"],
-    key: Float[Tensor, "*key_tokens key_heads head_dim"],
-    value: Float[Tensor, "*key_tokens key_heads head_dim"],
-    scope: Scope,
-    pattern: Pattern = ALL,
-    dropout: float = 0.0,
-) -> Float[Tensor, "tokens heads head_dim"]:
-    """Flash attention over all sequences in one call: half precision on CUDA, nothing else.
+def _one_plain_call(scope: Scope, pattern: Pattern) -> bool:
+    """Whether all sequences are equally long and nothing is hidden but by the causal mask.
 
-    Raises:
-        ValueError: What is asked is what it cannot do; use ``"sdpa"``.
+    Then there is one call anyway, and the kernels for it are as good or better.
     """
-    half = query.dtype in (torch.float16, torch.bfloat16)
-    biased = any(block.bias is not None for block in scope.blocks)
-    if not query.is_cuda or not half or biased or dropout:
-        raise ValueError(
-            "attention kernel 'varlen' needs CUDA tensors in half precision, no bias and no "
-            f"dropout; found {query.dtype} on {query.device}, {'a' if biased else 'no'} bias, "
-            f'dropout {dropout}. Use attn_implementation="sdpa"'
-        )
-    from torch.nn.attention.varlen import varlen_attn  # imports a compiler
-
-    if isinstance(scope, Stored):
-        raise ValueError(
-            "attention kernel 'varlen' reads no cache; use attn_implementation=\"sdpa\""
-        )
-    offsets = scope.keys.offsets
-    if isinstance(scope, Crossing) and scope.realigned is not None:
-        index, offsets = scope.realigned
-        key, value = key[index], value[index]
-    reach = -1 if pattern.window is None else pattern.window
-    mixed = varlen_attn(
-        query,
-        key,
-        value,
-        scope.queries.offsets,
-        offsets,
-        max(scope.queries.lengths, default=0),
-        max(scope.keys.lengths, default=0),
-        scale=pattern.scale,
-        window_size=(reach, 0 if pattern.causal else reach),
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return cast("Tensor", mixed)  # a tuple only when more is asked for
+    blocks = scope.blocks
+    if len(blocks) != 1:
+        return not blocks
+    queries, keys = blocks[0].queries, blocks[0].keys
+    if isinstance(keys, Slots):
+        return keys.mask is None and keys.distance is None
+    if isinstance(keys, Scattered) or pattern.limits(keys.length):
+        return False
+    return queries == keys or not pattern.hides(queries.length, keys.length)
 
 
 KERNELS: Mapping[str, Kernel] = {"eager": eager, "sdpa": sdpa, "varlen": varlen}

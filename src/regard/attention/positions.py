@@ -58,6 +58,7 @@ class Rotary(nn.Module):
         self._check()
         self.kin = (head_dim, theta, max_positions, repr(sorted(self.scaling.items())))
         self.frequencies(1)  # a missing number shows now, not at the first call
+        self._there = dict[torch.device, Frequencies]()
 
     def _check(self) -> None:
         """Raise `ConfigError` for a number that makes no frequencies."""
@@ -89,11 +90,21 @@ class Rotary(nn.Module):
         return _turn(query, cos, sin), _turn(key, cos, sin)
 
     def _turns(self, layout: Layout, query: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.frequencies(layout.reach)
-        angles = layout.positions[:, None].float() * found.inverse.to(query.device)
+        found = self._frequencies_on(query.device, layout.reach)
+        angles = layout.positions[:, None].float() * found.inverse
         turn = torch.cat([angles, angles], -1)[:, None]
         cos, sin = turn.cos() * found.factor, turn.sin() * found.factor
         return cos.to(query.dtype), sin.to(query.dtype)
+
+    def _frequencies_on(self, device: torch.device, length: int) -> Frequencies:
+        """Return `frequencies` on a device; where they are always the same, sent there once."""
+        if device in self._there:
+            return self._there[device]
+        found = self.frequencies(length)
+        found = Frequencies(found.inverse.to(device), found.factor)
+        if self.kind != "dynamic":
+            self._there[device] = found
+        return found
 
 
 def _turn(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from regard.attention.varlen import PAGE, reads_pages
 from regard.batch import TokenBatch
 from regard.generation.config import GenerationConfig
-from regard.generation.decode import Decoding, Tokens
+from regard.generation.decode import Decoding, Step, Tokens
 from regard.generation.generate import Begun, begin
 from regard.generation.jobs import Apart, Job
 from regard.models.generative import Generative
@@ -31,13 +32,31 @@ class GenerationScheduler:
         model: Continues the texts.
         slots: How many requests are decoded at once.
         tokens: How long these may become together, prompts and sources included; None sets no
-            bound. The cache's slots are as long as its longest text.
+            bound.
+        page_size: Tokens of a page of the cache, whose memory then follows the tokens there are;
+            0 for slots as long as the longest text. None is pages where attention reads them,
+            which flash attention does on CUDA, and slots elsewhere.
+        step: What reads a token of each row in place of the model, such as
+            `regard.runtime.graphs.DecodeGraphs`.
     """
 
-    def __init__(self, model: Generative, *, slots: int = 32, tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Generative,
+        *,
+        slots: int = 32,
+        tokens: int | None = None,
+        page_size: int | None = None,
+        step: Step | None = None,
+    ) -> None:
         if slots < 1 or (tokens is not None and tokens < 1):
             raise ValueError(f"slots={slots}, tokens={tokens}: both must be at least 1")
+        if page_size is not None and page_size < 0:
+            raise ValueError(f"page_size={page_size}: must be 0 for no pages, or at least 1")
         self.model, self.slots, self.tokens = model, slots, tokens
+        if page_size is None:
+            page_size = PAGE if reads_pages(next(model.parameters())) else 0
+        self.page_size, self._step = page_size, step
         self.active: list[Job] = []
         self._waiting: list[tuple[int, int, Job]] = []
         self._numbers = count()
@@ -189,7 +208,8 @@ class GenerationScheduler:
 
     def _begin_anew(self) -> None:
         self._apart = Apart()
-        self._decoding = Decoding(self.model, self.model.new_cache(), self._apart)
+        cache = self.model.new_cache(page_size=self.page_size or None)
+        self._decoding = Decoding(self.model, cache, self._apart, step=self._step)
 
 
 def _check(begun: Begun) -> None:

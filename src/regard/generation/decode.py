@@ -4,7 +4,7 @@ Rows that have ended leave the batch, and rows may join it between two steps. Ho
 is the business of a `Search`; the loop knows the model, the cache and who is still there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Protocol, cast
@@ -19,6 +19,10 @@ from regard.generation.rules import apply
 from regard.generation.sampling import draw
 from regard.generation.stopping import reason
 from regard.models.generative import Generative
+
+#: Reads a token of each row into a cache; returns the last vectors, and in single precision the
+#: scores of what comes next. Both last until the next step.
+Step = Callable[[TokenBatch, Cache], tuple[Tensor, Tensor]]
 
 
 @dataclass(eq=False)
@@ -131,6 +135,7 @@ class Decoding:
         search: Chooses the tokens.
         keep: Whether to keep what was read; else all is read again for each token.
         record: Where to note the scores.
+        step: What reads a token of each row, in place of the model itself.
     """
 
     def __init__(
@@ -141,9 +146,11 @@ class Decoding:
         *,
         keep: bool = True,
         record: Record | None = None,
+        step: Step | None = None,
     ) -> None:
         self.model, self.cache, self.search = model, cache, search
         self.keep, self.record = keep, record
+        self._read_one = step or self._read_by_model
         self.rows: list[Row] = []
         self.next: Tensor | None = None
 
@@ -174,13 +181,17 @@ class Decoding:
             return self._choose(rows, self._read([row.ids for row in rows], 0))
         device = self.model.device
         layout = self.cache.layout([1] * len(rows), device=device)
-        hidden = self.model.read(TokenBatch(layout, self.next), self.cache)
-        return self._choose(rows, Seen(self.model.score(hidden).float(), hidden, layout))
+        hidden, logits = self._read_one(TokenBatch(layout, self.next), self.cache)
+        return self._choose(rows, Seen(logits, hidden, layout))
 
     def run(self) -> Iterator[list[Row]]:
         """Step until no row is left, and yield after each the rows that have ended."""
         while self.rows:
             yield self.step()
+
+    def _read_by_model(self, batch: TokenBatch, cache: Cache) -> tuple[Tensor, Tensor]:
+        hidden = self.model.read(batch, cache)
+        return hidden, self.model.score(hidden).float()
 
     def _read(self, texts: Sequence[Sequence[int]], first: int) -> Seen:
         """Read texts into slots from `first` on, and score what comes after each."""

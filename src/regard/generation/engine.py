@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regard.generation.batching import GenerationScheduler
 from regard.generation.config import GenerationConfig
+from regard.generation.decode import Step
 from regard.generation.jobs import Job
 from regard.models.generative import Generative
 
@@ -23,10 +24,22 @@ class GenerationEngine:
         model: Continues the texts; leave it alone while the engine runs.
         slots: As for `GenerationScheduler`.
         tokens: As for `GenerationScheduler`.
+        page_size: As for `GenerationScheduler`.
+        step: As for `GenerationScheduler`.
     """
 
-    def __init__(self, model: Generative, *, slots: int = 32, tokens: int | None = None) -> None:
-        self._scheduler = GenerationScheduler(model, slots=slots, tokens=tokens)
+    def __init__(
+        self,
+        model: Generative,
+        *,
+        slots: int = 32,
+        tokens: int | None = None,
+        page_size: int | None = None,
+        step: Step | None = None,
+    ) -> None:
+        self._scheduler = GenerationScheduler(
+            model, slots=slots, tokens=tokens, page_size=page_size, step=step
+        )
         self._inbox: deque[tuple[Job, int]] = deque()
         self._changed, self._closed = Condition(), False
         self._jobs: list[Job] = []

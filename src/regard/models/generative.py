@@ -10,6 +10,8 @@ from torch import Tensor
 
 from regard.attention.attention import Attention
 from regard.attention.cache import SMALLEST, Cache
+from regard.attention.paged import PagedCache
+from regard.attention.varlen import PAGE
 from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder
 from regard.layers.blocks import Stack
@@ -87,12 +89,22 @@ class Generative(TextModel):
         """Return the layers that a cache is for."""
         return next(module for module in self.base_model.modules() if isinstance(module, Stack))
 
-    def new_cache(self, capacity: int = SMALLEST, *, grows: bool = True) -> Cache:
-        """Return an empty cache for this model; `grows` as in `Cache`."""
+    def new_cache(
+        self, capacity: int | None = None, *, grows: bool = True, page_size: int | None = None
+    ) -> Cache:
+        """Return an empty cache for this model; `grows` as in `Cache`.
+
+        Without `capacity` slots are such as flash attention reads where the model is on CUDA. With
+        `page_size` it is a `PagedCache`, which has no slots.
+        """
         windows: list[int | None] = []
         for layer in self.decoder_layers().layers:
             own = next(module for module in layer.modules() if isinstance(module, Attention))
             windows.append(own.mix.pattern.window)
+        if page_size is not None:
+            return PagedCache(windows, page_size)
+        if capacity is None:
+            capacity = PAGE if self.device.type == "cuda" else SMALLEST
         return Cache(windows, capacity, grows=grows)
 
     def context(self) -> tuple[int, bool]:

@@ -136,3 +136,15 @@ def test_a_source_without_tokens():
     layout = TokenBatch.from_sequences([[4, 5], []]).layout
     with pytest.raises(ValueError, match="sequence 1 has no tokens to attend to"):
         cache.remember([(torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))], layout)
+
+
+def test_a_row_that_has_no_new_tokens(gpt2):
+    """As many new tokens as rows are not always one each."""
+    rows = [PROMPT, [9, 8, 7]]
+    cache = gpt2.new_cache()
+    for counts, parts in (([4, 3], [PROMPT[:4], rows[1]]), ([2, 0], [PROMPT[4:6], []])):
+        layout = cache.layout(counts)
+        ids = torch.tensor([token for row in layout.order for token in parts[row]])
+        hidden = gpt2.read(TokenBatch(layout, ids), cache)
+    whole = gpt2.base_model.encode(TokenBatch.from_sequences([PROMPT]))
+    torch.testing.assert_close(hidden, whole[4:6])
