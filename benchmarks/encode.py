@@ -3,8 +3,8 @@
     python benchmarks/encode.py [--model bert-base|minilm] [--rounds 5] [--threads N]
         [--only PART]... [--keep FOLDER] [--compile]
 
-128 sequences of 5 to 121 tokens, about 38 in the mean. All contenders go from lists of ids to hidden
-vectors per sequence, each in a process of its own, which takes one turn a round:
+128 sequences of 5 to 121 tokens, about 38 in the mean. All contenders go from lists of ids to
+hidden vectors per sequence, each in a process of its own, which takes one turn a round:
 
 * transformers in fp32, as they come: batches of 32, padded to the longest, as people run it;
 * transformers in fp32 and bf16, sorted: the same batches after sorting by length;

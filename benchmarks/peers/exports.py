@@ -1,4 +1,4 @@
-"""A BERT as OpenVINO and onnxruntime want it: exported, and quantised to int8 by their own tools."""
+"""A BERT as OpenVINO and onnxruntime want it: exported, and quantised to int8 by their tools."""
 
 import logging
 import warnings
