@@ -118,10 +118,10 @@ def compete(commands: Mapping[str, Sequence[str]], rounds: int, folder: Path) ->
     return found
 
 
-def command(program: str, name: str, options: Mapping[str, Any]) -> list[str]:
-    """Return what runs `program` as the contender `name`, with `options` that are not None."""
-    given = [f"--{key}={value}" for key, value in options.items() if value is not None]
-    return [sys.executable, program, *given, f"--contender={name}", "--answer"]
+def command(program: str, name: str, options: Mapping[str, Any], *switches: str) -> list[str]:
+    """Return what runs `program` as the contender `name`; the file for its answer comes last."""
+    given = [f"--{key}={value}" for key, value in options.items()]
+    return [sys.executable, program, *given, *switches, f"--contender={name}", "--answer"]
 
 
 def cosines(ours: Vectors, theirs: Vectors) -> np.ndarray:
