@@ -58,6 +58,8 @@ def work_of(job: str, options: argparse.Namespace) -> Work:
 
 def same(each: Contender, first: Contender, work: Work, job: str) -> str:
     """Say how far a contender wrote the same as the first."""
+    if each is first:
+        return "the others are compared with it"
     ours = [row.tolist() for row in each.answer()]
     theirs = [row.tolist() for row in first.answer()]
     pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(a, b, strict=True)]

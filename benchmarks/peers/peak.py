@@ -8,7 +8,7 @@ from torch import Tensor
 
 #: Rows, columns and inner size of the products tried.
 SIZES = ((1536, 3072, 768), (1536, 768, 3072), (2048, 2048, 2048), (4096, 4096, 1024))
-SECONDS = 0.25
+SECONDS = 0.1
 
 
 def products(precision: str, rows: int, columns: int, inner: int) -> Iterator[Callable[[], Tensor]]:

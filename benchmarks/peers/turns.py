@@ -133,7 +133,9 @@ def cosines(ours: Vectors, theirs: Vectors) -> np.ndarray:
 
 
 def closeness(each: Contender, reference: Contender) -> str:
-    """Say how close the answers of two contenders that give vectors are."""
+    """Say how close the vectors of a contender are to those of the reference."""
+    if each is reference:
+        return "the others are compared with it"
     ours, theirs = each.answer(), reference.answer()
     worst = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
     found = cosines(ours, theirs)
