@@ -24,6 +24,7 @@ whether it works.
 
 import argparse
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from encode import place
@@ -56,21 +57,25 @@ def work_of(job: str, options: argparse.Namespace) -> Work:
     return Work(options.keep, model, 8 if options.small else new, beams, options.threads)
 
 
-def same(each: Contender, first: Contender, work: Work, job: str) -> str:
-    """Say how far a contender wrote the same as the first."""
-    if each is first:
-        return "the others are compared with it"
-    ours = [row.tolist() for row in each.answer()]
-    theirs = [row.tolist() for row in first.answer()]
-    pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(a, b, strict=True)]
-    equal = sum(a == b for a, b in pairs)
-    if equal == len(pairs):
-        return "the same tokens"
-    return (
-        f"{equal} of {len(pairs)} tokens are the same, "
-        f"log-likelihood {likelihood(work, sources(job), ours):.3f} "
-        f"(the first's {likelihood(work, sources(job), theirs):.3f})"
-    )
+def rows(each: Contender) -> Ids:
+    """Return what a contender wrote."""
+    return [row.tolist() for row in each.answer()]
+
+
+def remarks(found: Sequence[Contender], work: Work, job: str) -> dict[str, str]:
+    """Say how far the others wrote the same as the first."""
+    given, theirs = sources(job), rows(found[0])
+    said, total = {}, sum(map(len, theirs))
+    for each in found[1:]:
+        ours = rows(each)
+        pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(a, b, strict=True)]
+        equal = sum(a == b for a, b in pairs)
+        said[each.name] = "the same tokens"
+        if equal < total:
+            likely = likelihood(work, given, ours)
+            said[each.name] = f"{equal} of {total} tokens are the same, log-likelihood {likely:.3f}"
+    said[found[0].name] = f"log-likelihood {likelihood(work, given, theirs):.3f}"
+    return said
 
 
 def report(job: str, options: argparse.Namespace) -> None:
@@ -86,7 +91,7 @@ def report(job: str, options: argparse.Namespace) -> None:
     found = compete(commands, options.rounds, options.keep)
     count = JOBS[job][1] * work.new
     print(f"\n{job}: {count} tokens, {options.threads} threads")
-    said = {each.name: same(each, found[0], work, job) for each in found}
+    said = remarks(found, work, job)
     if "regard" in said and work.beams == 1:
         said["regard"] += f"; loop {overhead(work, sources(job)):.3f} ms a step"
     table(found, count, "tokens", said)
