@@ -16,7 +16,7 @@ Contenders, each in a process of its own, which takes one turn a round:
 * sentence-transformers around OpenVINO in bf16 and in int8, calibrated with nncf on other texts,
   and around onnxruntime in int8;
 * fastembed, which has onnxruntime inside, in fp32 and int8;
-* regard as loaded, and optimized for fp32, bf16 and int8.
+* regard as people run it, and optimized for fp32, bf16 and int8.
 
 The first answers are compared with those of sentence-transformers in fp32. Prints the fastest and
 the median turn, texts per second, and the ratios of the fastest. ``--only`` takes those contenders

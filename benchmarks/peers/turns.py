@@ -83,10 +83,11 @@ class Contender:
         raise RuntimeError(said[-1] if said else f"exit status {self.process.returncode}")
 
     def turn(self) -> None:
-        """Let it run once."""
+        """Let it run once, and say at once what that took, should the rest be cut off."""
         time.sleep(REST)
         print(file=self.process.stdin, flush=True)
         self.seconds.append(float(self.line()))
+        print(f"{self.name}: {self.seconds[-1]:.3f} s", file=sys.stderr)
 
     def answer(self) -> Vectors:
         """Return its first answer."""

@@ -231,18 +231,19 @@ def likelihood(work: Work, given: Ids, written: Ids) -> float:
     """Return the mean log-likelihood of a token that was written, by transformers in fp32."""
     import torch
 
-    model = reference(work)
-    rows, mask = padded(given, model.config.vocab_size - 1)
-    new = torch.tensor(written)
-    with torch.inference_mode():
-        if work.model == "marian":
-            start = torch.full((len(new), 1), model.config.decoder_start_token_id)
-            inputs = torch.cat([start, new[:, :-1]], 1)
-            found = model(rows, attention_mask=mask, decoder_input_ids=inputs)
-            logits = found.logits
-        else:  # these prompts are of one length
-            logits = model(torch.cat([rows, new], 1)[:, :-1]).logits[:, -new.shape[1] :]
-        return float(logits.log_softmax(-1).gather(2, new[..., None]).mean())
+    model, found = reference(work), []
+    for start in range(0, len(given), 8):  # the scores of all words take much memory
+        rows, mask = padded(given[start : start + 8], model.config.vocab_size - 1)
+        new = torch.tensor(written[start : start + 8])
+        with torch.inference_mode():
+            if work.model == "marian":
+                first = torch.full((len(new), 1), model.config.decoder_start_token_id)
+                inputs = torch.cat([first, new[:, :-1]], 1)
+                scores = model(rows, attention_mask=mask, decoder_input_ids=inputs).logits
+            else:  # these prompts are of one length
+                scores = model(torch.cat([rows, new], 1)[:, :-1]).logits[:, -new.shape[1] :]
+            found.append(scores.log_softmax(-1).gather(2, new[..., None]).flatten())
+    return float(torch.cat(found).mean())
 
 
 def overhead(work: Work, ids: Ids) -> float:
