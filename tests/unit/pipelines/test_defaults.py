@@ -14,11 +14,6 @@ from regard.checkpoints.shipped import shipped_models
 CITY = "Marie Curie was born in Warsaw and worked in Paris."
 
 
-def needs(name):
-    """Skip a test of a model that is not in the package yet."""
-    return pytest.mark.skipif(name not in shipped_models(), reason=f"{name} is not shipped yet")
-
-
 def test_sentiment():
     classify = regard.pipeline("sentiment-analysis")
     good, bad = classify(["I loved every minute of this film.", "A dull, lifeless mess."])
@@ -43,14 +38,13 @@ def test_roles():
     }
 
 
-@needs("regard/answers")
 def test_answers():
-    found = regard.pipeline("qa")(question="Where was Marie Curie born?", context=CITY)
-    assert found["answer"] == "Warsaw"
-    assert CITY[found["start"] : found["end"]] == "Warsaw"
+    found = regard.pipeline("qa")(question="Who was born in Warsaw?", context=CITY)
+    assert found["answer"] == "Marie Curie"
+    assert CITY[found["start"] : found["end"]] == "Marie Curie"
 
 
-@needs("regard/tasks")
+@pytest.mark.skipif("regard/tasks" not in shipped_models(), reason="it is not shipped yet")
 def test_all_of_them_at_once():
     ask = regard.pipeline("multi-task")
     found = ask(CITY, question="Where was Marie Curie born?")
