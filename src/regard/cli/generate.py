@@ -45,8 +45,7 @@ def generate(
     """
     source = read_texts(texts, file)
     asked = writing.generate_options(set_, max_new_tokens, temperature, top_p, seed)
-    if stop:
-        asked["stop_strings"] = stop
+    asked |= {"stop_strings": stop} if stop else {}
     with uncollected():
         from regard.pipelines.text_generation import TextGenerationPipeline
 

@@ -288,7 +288,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
 
     def example_calls(self, length: int) -> list[dict[str, Any]]:
         """Return the arguments of calls that together use all that the model has."""
-        return [{**self.example_inputs(length)}]
+        return [dict(self.example_inputs(length))]
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
@@ -381,9 +381,7 @@ class PreTrainedModel(nn.Module, metaclass=_Built):
             # A model of your own, with no family's base inside, is all base: nothing may lack.
             base_paths=tuple(path for path, _ in bases) or ("",),
             optional=tuple(
-                f"{path}.{part}" if path else part
-                for path, module in models
-                for part in module.optional
+                f"{path}.{part}".lstrip(".") for path, module in models for part in module.optional
             ),
             aliases={old: new for _, module in models for old, new in module.aliases.items()},
         )

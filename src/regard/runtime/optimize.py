@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from regard.layers.feed_forward import FeedForward
 from regard.models.vocabulary import bias_of
 from regard.runtime.fused import Packed, maps_of, pack, unpack
+from regard.runtime.memory import keep_freed
 from regard.runtime.precision import Precision, choose
 from regard.runtime.products import Blocked, Plain, Product
 from regard.runtime.quantized import FLOORS, quantized
@@ -43,6 +44,7 @@ def optimize(
         ConfigError: The model does not say what it reads, and `inputs` are not given.
     """
     deoptimize(model).eval()
+    keep_freed()
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
     chosen = choose(precision, device)
     if chosen == "fp32" and (device.type != "cpu" or not torch.backends.mkldnn.is_available()):
