@@ -9,6 +9,7 @@ import typer
 from regard import __version__
 from regard.cli import (
     ask,
+    benchmark,
     chat,
     classify,
     convert,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 _ASKING = (run, embed, similar, rank, search, classify, tag, roles, fill, ask)
 _TRAINING = (train, evaluate, predict)
-_CHOOSING = (recommend, models, info)
+_CHOOSING = (recommend, benchmark, models, info)
 _WRITING = (generate, chat, summarize, translate)
 for module in (*_ASKING, *_WRITING, *_TRAINING, *_CHOOSING, convert, vocabulary, doctor):
     module.register(app)

@@ -18,7 +18,7 @@ from regard.generation.stream import TextStream
 from regard.models.auto import AutoConfig, AutoModel, AutoModelForCausalLM, family
 from regard.models.decoder import CausalEncoder
 from regard.models.generative import Generative
-from regard.pipelines.pipeline import prepare_model
+from regard.pipelines.preparing import prepare_model
 from regard.runtime.optimize import precision_of
 from regard.runtime.precision import Precision
 from regard.text.families import AutoTokenizer

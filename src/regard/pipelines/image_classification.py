@@ -16,7 +16,7 @@ from regard.models.auto import AutoModelForImageClassification
 from regard.models.vision import ImageClassification
 from regard.pipelines.job import Inputs, as_numpy
 from regard.pipelines.passages import best_places
-from regard.pipelines.pipeline import prepare_model
+from regard.pipelines.preparing import prepare_model
 from regard.pipelines.running import OnError, Runner
 from regard.pipelines.text_classification import scoring_function
 

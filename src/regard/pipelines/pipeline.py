@@ -12,18 +12,15 @@ from regard.batch import TokenBatch
 from regard.checkpoints.files import CheckpointFolder, find_checkpoint, source_options
 from regard.checkpoints.shipped import usual_model
 from regard.data.sampling import token_batches
-from regard.errors import ConfigError
-from regard.layers.embeddings import LearnedPositions
 from regard.models.auto import AutoModel, family_of
-from regard.models.encoder import TextBase, TextModel
+from regard.models.encoder import TextModel
 from regard.models.heads import EncoderHead
 from regard.models.model import PreTrainedModel
 from regard.pipelines.job import Job
+from regard.pipelines.preparing import longest_input, prepare_model
 from regard.pipelines.reading import Cut, Reader, Window
 from regard.pipelines.running import LONG, OnError, Progress, Runner
-from regard.runtime.optimize import optimize
 from regard.text.families import AutoTokenizer
-from regard.text.options import UNLIMITED
 from regard.text.tokenizer import Tokenizer
 
 #: What does a task for which no model is named.
@@ -125,7 +122,7 @@ class Pipeline(Runner):
             raise TypeError(f"{name} is a {type(model).__name__}, which cannot do {cls.task}")
         if attached(model) is not None:
             merge_and_unload(model)  # the same answers, without products of its own
-        prepare_model(model, device, precision)
+        prepare_model(model, device, precision, tokenizer)
         return cls(model, tokenizer, **cls.read_settings(find_checkpoint(name, **source)) | own)
 
     @classmethod
@@ -193,22 +190,6 @@ class Pipeline(Runner):
         return found
 
 
-def prepare_model(
-    model: torch.nn.Module, device: str | int | torch.device | None, precision: str | None
-) -> None:
-    """Move a model to a device and make it fast there.
-
-    Args:
-        model: Any.
-        device: -1 is the processor, None leaves it where it is.
-        precision: See `optimize`; None leaves it as it is.
-    """
-    if device is not None:
-        model.to("cpu" if device == -1 else device)
-    if precision is not None:
-        optimize(model, precision)
-
-
 def usual_tokens(device: torch.device) -> int:
     """Return how many tokens one forward takes on a device, unless somebody says otherwise."""
     return BATCH_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS
@@ -223,29 +204,6 @@ def head_of(model: PreTrainedModel, kind: type[EncoderHead], task: str) -> Encod
     if isinstance(model, kind):
         return model
     raise TypeError(f"{type(model).__name__} cannot do {task}: wanted a {kind.__name__} head")
-
-
-def longest_input(model: PreTrainedModel, tokenizer: Tokenizer) -> int:
-    """Return how many tokens both the model and its tokenizer take.
-
-    Raises:
-        ConfigError: Neither says.
-    """
-    base = model.base_model
-    found = [tokenizer.model_max_length]
-    if isinstance(base, TextBase):
-        positions = getattr(base.embeddings, "positions", None)
-        if isinstance(positions, LearnedPositions):
-            found.append(positions.usable)
-    known: Any = vars(model.config).get("max_position_embeddings")
-    if isinstance(known, int):
-        found.append(known)
-    longest = min(found)
-    if longest > UNLIMITED:
-        raise ConfigError(
-            "neither model nor tokenizer says how long a text may be: give max_length"
-        )
-    return longest
 
 
 def _parts(batch: list[int], size: int) -> Iterator[list[int]]:

@@ -17,7 +17,8 @@ from regard.pipelines.generating import GenerationPipeline
 from regard.pipelines.image_classification import ImageClassificationPipeline
 from regard.pipelines.multi_task import MultiTaskPipeline
 from regard.pipelines.older import modern_options
-from regard.pipelines.pipeline import Pipeline, prepare_model
+from regard.pipelines.pipeline import Pipeline
+from regard.pipelines.preparing import prepare_model
 from regard.pipelines.question_answering import QuestionAnsweringPipeline
 from regard.pipelines.ranking import RankingPipeline
 from regard.pipelines.running import Runner
@@ -175,7 +176,7 @@ def pipeline(
         if tokenizer is not None:
             options["tokenizer"] = tokenizer
         return kind.from_pretrained(model, **options)
-    prepare_model(model, options.pop("device", None), options.pop("precision", None))
+    prepare_model(model, options.pop("device", None), options.pop("precision", None), tokenizer)
     if issubclass(kind, ImageClassificationPipeline) and isinstance(model, ImageClassification):
         return kind(model, **options)
     if not isinstance(tokenizer, Tokenizer):

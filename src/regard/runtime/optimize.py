@@ -1,6 +1,6 @@
 """`optimize`: a model for inference, in place, with fused layers over weights laid out once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -22,7 +22,9 @@ _SMALL = 2**14
 
 
 def optimize(
-    model: _Model, precision: str = "auto", inputs: Mapping[str, Any] | None = None
+    model: _Model,
+    precision: str = "auto",
+    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
 ) -> _Model:
     """Make a model fast for inference, in place, and return it in evaluation mode.
 
@@ -36,8 +38,9 @@ def optimize(
         precision: ``"fp32"``, the same numbers but for rounding; ``"bf16"``, products in bfloat16;
             ``"int8"``, products of bytes; or ``"auto"``, bf16 where the processor has instructions
             for it and fp32 elsewhere.
-        inputs: Arguments of a forward. For int8 the ranges of inputs are seen in it, so real texts
-            are best; by default it is random tokens.
+        inputs: Arguments of a forward, or of several. In them is seen what the model uses, and
+            for int8 the ranges of what layers read, so real texts are best; by default it is
+            random tokens.
 
     Raises:
         ValueError: There is no such precision, or this processor cannot do it.
@@ -50,7 +53,7 @@ def optimize(
     if chosen == "fp32" and (device.type != "cpu" or not torch.backends.mkldnn.is_available()):
         return model  # nothing is faster than what it does
     with torch.inference_mode(), seeing(model) as seen:
-        for arguments in random_calls(model) if inputs is None else [inputs]:
+        for arguments in _calls(model, inputs):
             model(**arguments)
     floors = _floors(model)
     for module, maps in [*_plan(model, seen)]:
@@ -75,6 +78,14 @@ def precision_of(model: nn.Module) -> Precision | None:
     """Return the precision that `optimize` chose, or None for a model that it has not seen."""
     packed = (getattr(module, "packed", None) for module in model.modules())
     return next((each.product.precision for each in packed if isinstance(each, Packed)), None)
+
+
+def _calls(
+    model: nn.Module, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+) -> Iterable[Mapping[str, Any]]:
+    if inputs is None:
+        return random_calls(model)
+    return [inputs] if isinstance(inputs, Mapping) else inputs
 
 
 def _plan(model: nn.Module, seen: Seen) -> Iterator[tuple[nn.Module, Sequence[nn.Linear]]]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from regard.data.examples import Examples
 from regard.errors import ConfigError
 from regard.models.model import PreTrainedModel
-from regard.pipelines.pipeline import longest_input
+from regard.pipelines.preparing import longest_input
 from regard.text.tokenizer import Tokenizer
 from regard.training.loaders import columns_of
 from regard.training.tasks.task import Prepared, Task
