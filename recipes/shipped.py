@@ -2,6 +2,7 @@
 
     REGARD_DATA=FOLDER python recipes/shipped.py                      # the table of all scores
     REGARD_DATA=FOLDER python recipes/shipped.py --model regard/roles # of one
+    REGARD_DATA=FOLDER python recipes/shipped.py --precision int8     # see regard.optimize
     python recipes/shipped.py --pack OUT --model regard/roles         # after regard train
 
 FOLDER has the corpora under the names that `recipes/shipped/*.yaml` give them. What a model is
@@ -21,8 +22,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from regard.adapters.adapter import merge_and_unload
 from regard.checkpoints.shipped import FOLDER, OWNER, SUMS, shipped_models
 from regard.data.examples import Examples
+from regard.pipelines.preparing import prepare_model
 from regard.training.job import read_data
 from regard.training.settings import Settings, read_settings
 from regard.training.trained import Opened, computing, open_model
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("REGARD_DATA"), help="folder of corpora")
     parser.add_argument("--model", choices=[f"{OWNER}/{each.stem}" for each in RECIPES.iterdir()])
     parser.add_argument("--pack", metavar="OUT", type=Path, help="what regard train left")
+    parser.add_argument("--precision", help="fp32, bf16, int8 or auto; default: as loaded")
     given = parser.parse_args()
     if given.pack is not None:
         if given.model is None:
@@ -62,17 +66,21 @@ def main() -> None:
         parser.error("give --data, or set REGARD_DATA to the folder of corpora")
     sys.stdout.write("| model | data | examples | metric | score |\n" + "| --- " * 5 + "|\n")
     for name in [given.model] if given.model else shipped_models():
-        for data, examples, metric, score in measure(name, Path(given.data)):
+        for data, examples, metric, score in measure(name, Path(given.data), given.precision):
             sys.stdout.write(f"| `{name}` | {data} | {examples} | {metric} | {score:.4g} |\n")
             sys.stdout.flush()
 
 
-def measure(name: str, data: Path) -> Iterator[tuple[str, int, str, float]]:
+def measure(
+    name: str, data: Path, precision: str | None = None
+) -> Iterator[tuple[str, int, str, float]]:
     """Yield data, its size, metric and score of all that a shipped model is measured on."""
     settings = RECIPES / f"{name.removeprefix(f'{OWNER}/')}.yaml"
     run = read_settings({"output_dir": "-"}, settings)
     for task, told in run.tasks.items():
         opened = open_model(name, task or None, {}, computing(64, use_cpu=True))
+        if precision is not None:
+            prepare_model(merge_and_unload(opened.model), None, precision, opened.processor)
         for place in [*told.places, *BESIDES.get(told.task.name, [])]:
             examples = held_out(opened, run, task, data, place)
             found = opened.evaluate(examples)

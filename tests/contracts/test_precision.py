@@ -2,17 +2,16 @@
 
 import csv
 import os
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import regard
+from regard.checkpoints.shipped import shipped_models
 from regard.pipelines.comparing import agreement
-from regard.pipelines.preparing import SAMPLE
 from regard.pipelines.sentence_encoder import SentenceEncoder
 from regard.runtime.precision import multiplies_bf16, multiplies_int8
 
@@ -37,8 +36,11 @@ TEXTS = (
     "before half-time as Porto beat the visitors by three goals to one in the rain.",
     "To reset the router, hold the small button at the back for ten seconds, wait until the light "
     "turns green, and sign in with the password that is printed on the label underneath.",
+    "Angela Merkel met Emmanuel Macron in Berlin on Monday; Siemens and Airbus sent their chairmen, "
+    "and John Smith of Reuters asked about the factory in Toulouse.",
     "He promised a lot and delivered a headache. Avoid this one unless you enjoy watching paint.",
 )
+RECIPE = Path(__file__).parents[2] / "recipes" / "shipped.py"
 DATA = os.environ.get("REGARD_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="REGARD_DATA names no corpora")
 
@@ -53,26 +55,37 @@ def test_vectors(precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("task", ["sentiment-analysis", "ner", "semantic-role-labeling"])
-def test_labels(task: str, precision: str) -> None:
-    wanted = regard.pipeline(task, precision=None)([*TEXTS])
-    found = regard.pipeline(task, precision=precision)([*TEXTS])
+def test_labels_of_texts(precision: str) -> None:
+    wanted = regard.pipeline("sentiment-analysis", precision=None)([*TEXTS])
+    found = regard.pipeline("sentiment-analysis", precision=precision)([*TEXTS])
     assert agreement(found, wanted)[0] == 1.0
 
 
-def sentences() -> tuple[list[str], list[str]]:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_labels_of_tokens(precision: str) -> None:
+    def labels(precision: str | None) -> torch.Tensor:
+        ner = regard.pipeline("ner", precision=precision)
+        rows = ner.tokenizer([*TEXTS], padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            return ner.model(**rows).logits.argmax(-1)[rows["attention_mask"].bool()]
+
+    wanted, found = labels(None), labels(precision)
+    assert len(wanted.unique()) > 2, "there are no names: the test shows nothing"
+    assert float((found == wanted).double().mean()) >= CONTRACT[precision][1]
+
+
+def sentences() -> list[str]:
     with (Path(DATA or "") / "sst2" / "validation.tsv").open(encoding="utf-8") as file:
         rows = [*csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
     text = max(rows[0], key=lambda column: len(rows[0][column]))
-    (label,) = rows[0].keys() - {text}
-    return [row[text] for row in rows], [row[label] for row in rows]
+    return [row[text] for row in rows]
 
 
 @pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_vectors_of_a_corpus(precision: str) -> None:
-    texts, _ = sentences()
+    texts = sentences()
     wanted = SentenceEncoder.from_pretrained(precision=None).encode(texts)
     found = SentenceEncoder.from_pretrained(precision=precision).encode(texts)
     assert agreement(found, wanted)[0] >= CONTRACT[precision][0]
@@ -81,26 +94,25 @@ def test_vectors_of_a_corpus(precision: str) -> None:
 @pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_labels_and_scores_of_a_corpus(precision: str) -> None:
-    texts, labels = sentences()
-
-    def said(precision: str | None) -> list[str]:
-        return [each["label"] for each in regard.pipeline("sentiment-analysis", precision=precision)(texts)]
-
-    wanted, found = said(None), said(precision)
-    _, share, points = CONTRACT[precision]
-    assert np.mean([one == other for one, other in zip(found, wanted, strict=True)]) >= share
-    right = {name: np.mean([a == b for a, b in zip(each, labels, strict=True)]) for name, each in {"wanted": wanted, "found": found}.items()}
-    assert right["wanted"] > 0.84, "the model is not itself: the test shows nothing"
-    assert abs(right["wanted"] - right["found"]) * 100 <= points
+def test_labels_of_a_corpus(precision: str) -> None:
+    texts = sentences()
+    wanted = regard.pipeline("sentiment-analysis", precision=None)(texts)
+    found = regard.pipeline("sentiment-analysis", precision=precision)(texts)
+    assert agreement(found, wanted)[0] >= CONTRACT[precision][1]
 
 
 @pytest.mark.slow
 @needs_data
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_entities_of_a_corpus(precision: str, tmp_path: Path) -> None:
-    """Labels of words, and exact names, on held-out noisy text."""
-    from regard.data.conll import read_conll  # noqa: F401 - the reader that the recipe uses
+@pytest.mark.parametrize("model", [*shipped_models()])
+def test_scores_of_shipped_models(model: str) -> None:
+    """On what they were not trained on, by the recipe that measures them."""
 
-    lines = (Path(DATA or "") / "wnut17").iterdir()
-    assert lines
+    def scores(*options: str) -> list[float]:
+        command = [sys.executable, str(RECIPE), "--model", model, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return [float(line.split("|")[-2]) for line in done.stdout.splitlines()[2:]]
+
+    wanted = scores()
+    for precision in ["bf16"] * multiplies_bf16(CPU) + ["int8"] * multiplies_int8(CPU):
+        for one, other in zip(scores("--precision", precision), wanted, strict=True):
+            assert abs(one - other) <= CONTRACT[precision][2] / 100 * (100 if other > 1 else 1)

@@ -36,8 +36,8 @@ def benchmark(
 
     Without texts, sentences of many kinds are taken. Texts/s are those of the fastest turn, and of
     the one in the middle. With --accuracy, answers are compared with those of the model as it is
-    loaded: the mean and the least cosine of vectors, or the share of texts with the same labels,
-    words and places. `--precision` of other verbs sets what they compute in.
+    loaded: the mean and the least cosine of vectors, or the share of labels, words and places that
+    are the same. `--precision` of other verbs sets what they compute in.
     """
     from regard.pipelines.comparing import compare
     from regard.pipelines.preparing import SAMPLE

@@ -24,8 +24,8 @@ class Compared:
         precision: Its name; ``"as loaded"`` is the model without `regard.optimize`.
         fastest: Seconds of the fastest round.
         median: Seconds of the middle one.
-        agreement: Mean cosine of vectors to those of the model as loaded, or the share of texts
-            with the same labels, words and places; None where it was not asked for.
+        agreement: Mean cosine of vectors to those of the model as loaded, or the share of
+            labels, words and places that are the same; None where it was not asked for.
         least: The least cosine; None for answers that are no vectors.
     """
 
@@ -75,14 +75,16 @@ def compare(
 
 
 def agreement(found: Any, wanted: Any) -> tuple[float, float | None]:
-    """Return how near answers are to others: mean and least cosine, or the share of equal ones.
+    """Return how near answers are to others: mean and least cosine, or the share of equal facts.
 
-    Numbers in an answer (scores) are not compared; labels, words and places are.
+    A fact is an entry of an answer: its labels, words and places, without its scores. The share is
+    that of what both say in what either says.
     """
     if isinstance(wanted, np.ndarray):
         return _cosines(found, wanted)
-    same = [_said(one) == _said(other) for one, other in zip(found, wanted, strict=True)]
-    return sum(same) / len(same), None
+    pairs = [(_facts(one), _facts(other)) for one, other in zip(found, wanted, strict=True)]
+    every = sum(len(one | other) for one, other in pairs)
+    return sum(len(one & other) for one, other in pairs) / max(every, 1), None
 
 
 def _cosines(found: Any, wanted: Any) -> tuple[float, float]:
@@ -91,14 +93,24 @@ def _cosines(found: Any, wanted: Any) -> tuple[float, float]:
     return float(cosines.mean()), float(cosines.min())
 
 
-def _said(answer: Any) -> Any:
-    """Return an answer without its scores."""
-    if isinstance(answer, Mapping):
-        parts = cast("Mapping[str, Any]", answer)
-        return {name: _said(part) for name, part in parts.items() if not isinstance(part, float)}
+def _facts(answer: Any, around: tuple[Any, ...] = ()) -> set[tuple[Any, ...]]:
+    """Return what an answer says, entry by entry, each with that of the entries around it."""
     if isinstance(answer, list | tuple):
-        return [_said(part) for part in cast("Sequence[Any]", answer)]
-    return None if isinstance(answer, float) else answer
+        found = set[tuple[Any, ...]]()
+        for part in cast("Sequence[Any]", answer):
+            found |= _facts(part, around)
+        return found
+    if not isinstance(answer, Mapping):
+        return {(*around, answer)}
+    entry = cast("Mapping[str, Any]", answer)
+    plain = {name: part for name, part in entry.items() if isinstance(part, str | int)}
+    fact = (*around, *sorted(plain.items()))
+    nested = [part for name, part in entry.items() if name not in plain and _has_parts(part)]
+    return {fact} | _facts(nested, fact)
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, list | tuple | Mapping)
 
 
 def _answering(
