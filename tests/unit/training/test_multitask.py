@@ -1,7 +1,6 @@
 import json
 import math
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -297,17 +296,19 @@ def test_what_is_wrong_is_named(tmp_path):
         MultiTaskTrainer(torch.nn.Linear(2, 2), arguments(tmp_path))
 
 
-PROGRAM = str(Path(__file__).with_name("pair_multitask.py"))
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return start(tmp_path_factory.mktemp("runs"), "pair_multitask.py")
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    return start(tmp_path_factory.mktemp("runs") / "two", 2, 1, PROGRAM)
+def one(runs):
+    return runs[0]
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    return start(tmp_path_factory.mktemp("runs") / "one", 1, 2, PROGRAM)
+def two(runs):
+    return runs[1]
 
 
 def test_two_processes_are_one_with_twice_the_accumulation(one, two):
