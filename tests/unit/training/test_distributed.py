@@ -107,11 +107,10 @@ def test_another_number_of_processes_is_refused(two, tmp_path):
         run.train(resume_from_checkpoint=str(two / "whole" / "checkpoint-2"))
 
 
-def test_idle_parameters_are_looked_for_only_where_there_are_some(tmp_path):
-    wanted, found = start(tmp_path, "pair_unused.py")
+def test_idle_parameters_are_looked_for_only_where_there_are_some(one, two):
     for name, looks in {"all": False, "some": True, "asked": True}.items():
-        with safe_open(found / f"{name}.safetensors", "pt") as file:
+        with safe_open(two / f"{name}.safetensors", "pt") as file:
             assert file.metadata() == {"find_unused": str(looks)}
-        tensors = load_file(wanted / f"{name}.safetensors")
-        for key, value in load_file(found / f"{name}.safetensors").items():
+        tensors = load_file(one / f"{name}.safetensors")
+        for key, value in load_file(two / f"{name}.safetensors").items():
             torch.testing.assert_close(value, tensors[key], rtol=0, atol=1e-6)
