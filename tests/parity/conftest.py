@@ -1,4 +1,4 @@
-"""What a family inherits of another's checks is mostly checked in the slow run."""
+"""What a family of kin inherits of checks is mostly checked in the slow run."""
 
 import pytest
 
@@ -15,5 +15,6 @@ def pytest_itemcollected(item):
     kind, name = getattr(item, "cls", None), getattr(item, "originalname", item.name)
     if kind is None or name in OF_KIN or name in vars(kind):
         return
-    if any("prefix" in vars(base) for base in kind.__mro__[1:]):  # the checks of a whole family
+    of_family = any("prefix" in vars(base) for base in kind.__mro__[1:])
+    if of_family or getattr(kind, "kin", False):
         item.add_marker(pytest.mark.slow)

@@ -122,6 +122,8 @@ class Parity:
         published: Fields of a published model of the base, and its number of parameters.
         switches: Fields that a task needs in every configuration.
         without_auto: Tasks that no auto class is for.
+        kin: Whether the family is another's but for defaults and names; so is one whose checks
+            inherit those of another family.
         unlearned: Names in the reference's files of what is computed, not learned: ours lack them.
     """
 
@@ -133,6 +135,7 @@ class Parity:
     published: tuple[dict, int]
     switches: ClassVar[dict[str, dict]] = {}
     without_auto: tuple[str, ...] = ()
+    kin: bool = False
     unlearned: tuple[str, ...] = ()
 
     @classmethod

@@ -97,8 +97,7 @@ def test_beams(models, family, beams):
     assert found.sequences.shape[0] == len(prompts()) * options["num_beams"]
 
 
-@pytest.mark.parametrize("beams", [1, pytest.param(2, marks=slow)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "beams"), in_turn(FAMILIES, (1, 2)))
 def test_forced_tokens(models, family, beams):
     """The first after a single token, and the last."""
     rows = prompts(length=1) if family in DECODERS else prompts()

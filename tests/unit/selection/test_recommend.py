@@ -227,6 +227,7 @@ def test_one_that_is_bad_does_not_stop_the_others(here, checkpoints, tmp_path):
     assert "no such folder" in reasons[str(tmp_path / "nothing")]
 
 
+@pytest.mark.slow
 def test_each_candidate_has_a_process_of_its_own(checkpoints, tmp_path, monkeypatch):
     """Scores are those of this process, and memory is that of the candidate, not of tests."""
     data = task_data.classification(tmp_path / "data", 40)
