@@ -301,7 +301,10 @@ def test_a_number_that_is_none_is_refused_by_name(model_type, scratch):
             assert on_disk in str(found)
 
 
-@pytest.mark.parametrize("model_type", one_of_each_kind(FAMILIES))
+@pytest.mark.parametrize(
+    "model_type",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each != "bert")) for each in FAMILIES],
+)
 def test_the_largest_and_smallest_numbers_cost_nothing(model_type, scratch):
     """What they would ask for in memory is terabytes: it is never allocated."""
     one = original(model_type, main_task(model_type))
