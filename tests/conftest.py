@@ -4,9 +4,11 @@ All of it must be in place before torch, huggingface-hub or a `regard` module is
 of it imports torch: a test that does not need torch does not pay for it.
 """
 
+import gc
 import os
 from typing import Any
 
+import pytest
 from beartype import beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -31,6 +33,20 @@ def checked(function):
     hints = function.__annotations__
     function.__annotations__ = {n: Any if "Self" in repr(h) else h for n, h in hints.items()}
     return beartype(function)
+
+
+def pytest_collection_finish():
+    """What is imported stays: a search for garbage need not go through all of it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give all of a file to one process (pytest -n): what its tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 # Shapes in annotations, such as Float[Tensor, "tokens width"], are checked here and only here.

@@ -52,6 +52,11 @@ class Source:
     def tree(self) -> ast.Module:
         return ast.parse(self.text, self.path)
 
+    @cached_property
+    def parts(self) -> list[ast.AST]:
+        """Every node of the tree; that a check looks at all of them should not cost a walk."""
+        return [*ast.walk(self.tree)]
+
     @property
     def part(self) -> str:
         """The top folder, or the file's own name."""
@@ -72,7 +77,7 @@ class Source:
         return f"src/regard/{self.path}:{line}: {message}"
 
     def nodes(self, *kinds: type) -> Iterator:
-        return (node for node in ast.walk(self.tree) if isinstance(node, kinds))
+        return (node for node in self.parts if isinstance(node, kinds))
 
     def methods(self, name: str) -> Iterator[tuple[ast.ClassDef, ast.FunctionDef]]:
         for owner in self.nodes(ast.ClassDef):

@@ -31,6 +31,8 @@ SIZES = {
     "num_channels": 1,
 }
 LENGTH = 7
+#: One family of each kind.
+EXAMPLES = ("bert", "llama", "bart", "vit")
 #: Families that are others' but for defaults and names; their parts are tested with those.
 KIN = {"camembert", "deit", "mbart", "mistral", "mt5", "qwen2", "qwen3", "xlm-roberta"}
 
@@ -48,6 +50,27 @@ def but_kin(values):
     """Return families, or pairs that begin with one; those of kin run with the slow tests."""
     tuples = [(each,) if isinstance(each, str) else each for each in values]
     return [pytest.param(*each, marks=[pytest.mark.slow] * (each[0] in KIN)) for each in tuples]
+
+
+def one_of_each_kind(model_types):
+    """Return families; all but an encoder, a decoder, both and images run with the slow tests.
+
+    For what is of the loader or of a kind of model more than of a family.
+    """
+    return [
+        pytest.param(each, marks=[pytest.mark.slow] * (each not in EXAMPLES))
+        for each in model_types
+    ]
+
+
+def each_once(pairs):
+    """Return pairs of family and task; those with neither a new family nor task are slow."""
+    seen, found = set(KIN), []
+    for pair in pairs:
+        new = {*pair} - seen
+        seen |= new
+        found.append(pytest.param(*pair, marks=[] if new else [pytest.mark.slow]))
+    return found
 
 
 def main_task(model_type):

@@ -6,7 +6,7 @@ import torch
 from regard.batch import TokenBatch
 from regard.models.generative import Generative
 
-from .families import LENGTH, every_task, inputs, model_class, tiny
+from .families import KIN, LENGTH, every_task, inputs, model_class, tiny
 
 NEW = 9
 WRITERS = [
@@ -28,7 +28,13 @@ CUTS = {
 }
 
 
-@pytest.fixture(scope="module", params=WRITERS, ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(each, id="-".join(each), marks=[pytest.mark.slow] * (each[0] in KIN))
+        for each in WRITERS
+    ],
+)
 def model(request):
     """Return a writer in doubles, in which rounding hides no error."""
     model_type, task = request.param

@@ -18,6 +18,8 @@ from regard.checkpoints.keymap import disk_places
 
 TOLERANCE = 1e-5
 BATCH, LENGTH, CHOICES = 4, 11, 3
+#: How the names of dropout probabilities begin that only heads have.
+OF_HEADS = ("classifier_", "qa_", "seq_classif_", "summary_")
 #: What classes are called after `AutoModel`, where not by what they are called themselves.
 AUTO_NAMES = {
     "Model": "",
@@ -120,6 +122,8 @@ class Parity:
         published: Fields of a published model of the base, and its number of parameters.
         switches: Fields that a task needs in every configuration.
         without_auto: Tasks that no auto class is for.
+        kin: Whether the family is another's but for defaults and names; so is one whose checks
+            inherit those of another family.
         unlearned: Names in the reference's files of what is computed, not learned: ours lack them.
     """
 
@@ -131,6 +135,7 @@ class Parity:
     published: tuple[dict, int]
     switches: ClassVar[dict[str, dict]] = {}
     without_auto: tuple[str, ...] = ()
+    kin: bool = False
     unlearned: tuple[str, ...] = ()
 
     @classmethod
@@ -143,9 +148,13 @@ class Parity:
             "rate": cls.rates,
         }
         names = [name for name in metafunc.fixturenames if name in values]
-        if {"task", "options"} <= {*names}:
-            names = [name for name in names if name not in ("task", "options")]
-            metafunc.parametrize(("task", "options"), cls.heads_and_configs())
+        for pair, given in (
+            (("task", "options"), cls.heads_and_configs),
+            (("task", "rate"), cls.heads_and_rates),
+        ):
+            if {*pair} <= {*names}:
+                names = [name for name in names if name not in pair]
+                metafunc.parametrize(pair, given())
         for name in names:
             metafunc.parametrize(name, values[name])
 
@@ -164,6 +173,23 @@ class Parity:
             )
             for task in cls.tasks
             for name, options in cls.configs.items()
+        ]
+
+    @classmethod
+    def heads_and_rates(cls):
+        """Return every head with every probability of dropout.
+
+        The fast run has all of them with the base and with the head for texts, and with every head
+        those of heads.
+        """
+        whole = (cls.tasks[0], "ForSequenceClassification")
+        return [
+            pytest.param(
+                *(task, rate),
+                marks=[] if task in whole or rate.startswith(OF_HEADS) else [pytest.mark.slow],
+            )
+            for task in cls.tasks
+            for rate in cls.rates
         ]
 
     @property

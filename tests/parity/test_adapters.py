@@ -121,6 +121,14 @@ CASES = {
 }
 
 
+def in_turn(first):
+    """Return all cases; the fast run has every second, from the `first` on."""
+    return [
+        pytest.param(case, marks=[] if at % 2 == first else [pytest.mark.slow])
+        for at, case in enumerate(CASES)
+    ]
+
+
 def change(model):
     """Make what trains random; what a step of training would do, only more."""
     with torch.no_grad():
@@ -158,7 +166,7 @@ def base(case, tmp_path):
     return tmp_path / "base", kind
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", in_turn(0))
 def test_what_peft_wrote(case, base, tmp_path):
     (folder, kind), (name, _, settings) = base, CASES[case]
     theirs = peft.get_peft_model(
@@ -182,7 +190,7 @@ def test_what_peft_wrote(case, base, tmp_path):
     assert_close(scores(kind.from_pretrained(tmp_path / "merged"), name), expected)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", in_turn(1))
 def test_what_we_wrote(case, base, tmp_path):
     (folder, kind), (name, _, settings) = base, CASES[case]
     ours = getattr(regard, name).from_pretrained(folder)

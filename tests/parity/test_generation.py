@@ -21,6 +21,15 @@ BEAMS = {
 }
 
 
+def in_turn(firsts, seconds):
+    """Return all pairs; the fast run has each first with one second, these in turn."""
+    return [
+        pytest.param(first, second, marks=[] if at % len(seconds) == place else [slow])
+        for at, first in enumerate(firsts)
+        for place, second in enumerate(seconds)
+    ]
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Return both models of a family, made once."""
@@ -81,19 +90,14 @@ def test_sources_padded_on_the_right(models, family):
     compare(models, family, rows, attention_mask=mask, num_beams=3)
 
 
-@pytest.mark.parametrize(
-    "beams",
-    ["two", "three-early", *(pytest.param(n, marks=slow) for n in ("four-never", "five-short"))],
-)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "beams"), in_turn(FAMILIES, BEAMS))
 def test_beams(models, family, beams):
     options = BEAMS[beams]
     found = compare(models, family, num_return_sequences=options["num_beams"], **options)
     assert found.sequences.shape[0] == len(prompts()) * options["num_beams"]
 
 
-@pytest.mark.parametrize("beams", [1, pytest.param(2, marks=slow)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "beams"), in_turn(FAMILIES, (1, 2)))
 def test_forced_tokens(models, family, beams):
     """The first after a single token, and the last."""
     rows = prompts(length=1) if family in DECODERS else prompts()
@@ -113,8 +117,8 @@ RULES = {
     "bias": {"sequence_bias": {(8,): 2.5, (10, 4): -3.0, (20,): -10.0, (21,): 4.0}},
     "suppress": {"suppress_tokens": [5, 6, 30, 31]},
     "begin suppress": {"begin_suppress_tokens": [*range(10, 40)]},
-    "forced end": {"forced_eos_token_id": 2},
     "forced ends": {"forced_eos_token_id": [2, 9]},
+    "forced end": {"forced_eos_token_id": 2},
     "min length": {"min_length": 12, "eos_token_id": [2, 11, 15, 16, 17]},
     "min new": {"min_new_tokens": 6, "eos_token_id": [2, 11, 15, 16, 17]},
     "decay": {"exponential_decay_length_penalty": (3, 1.4), "eos_token_id": [2, 11]},
@@ -141,8 +145,7 @@ SOURCE_RULES = {
 }
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "beams"), in_turn(RULES, (1, 3)))
 @pytest.mark.parametrize("family", [pytest.param("qwen3", marks=slow), "mbart"])
 def test_rules(models, family, rule, beams):
     if rule == "forced ends" and beams > 1:
@@ -150,9 +153,8 @@ def test_rules(models, family, rule, beams):
     compare(models, family, num_beams=beams, **RULES[rule])
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("rule", SOURCE_RULES)
 @pytest.mark.parametrize("family", ["mbart", "t5-gated"])
+@pytest.mark.parametrize(("rule", "beams"), in_turn(SOURCE_RULES, (1, 3)))
 def test_rules_of_a_source(models, family, rule, beams):
     compare(models, family, num_beams=beams, **SOURCE_RULES[rule])
 

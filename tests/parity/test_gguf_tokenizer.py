@@ -19,7 +19,8 @@ from ..contracts.checkpoint_folders import told
 from ..contracts.gguf_files import finish
 from .tokenizer_texts import real_texts, train_byte_level, train_pieces
 
-TEXTS = real_texts(3000)
+TEXTS = real_texts(800)
+COUNTS = [800, pytest.param(3000, marks=pytest.mark.slow)]
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<|end|>{% endfor %}"
 PIECES = {
     "model_type": "bpe",
@@ -107,8 +108,9 @@ def assert_same(ours, theirs, texts=TEXTS):
     assert ours.batch_decode(found) == theirs.batch_decode(expected)
 
 
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("pre", ["gpt-2", "default", "llama-bpe", "qwen2", "smollm"])
-def test_bytes(pre, vocabulary, tmp_path):
+def test_bytes(pre, count, vocabulary, tmp_path):
     path = write_bytes(tmp_path / "model.gguf", vocabulary, pre)
     ours, theirs = regard.AutoTokenizer.from_pretrained(path), theirs_of(path)
     backend = theirs.backend_tokenizer
@@ -121,7 +123,7 @@ def test_bytes(pre, vocabulary, tmp_path):
     if pre == "llama-bpe":  # llama.cpp adds the token where the file is silent
         assert ours("x")["input_ids"][0] == ours.bos_token_id == 0
         ours = regard.AutoTokenizer.from_pretrained(silent(tmp_path, vocabulary))
-    assert_same(ours, theirs)
+    assert_same(ours, theirs, real_texts(count))
     names = ("bos_token", "eos_token", "pad_token", "unk_token")
     assert [getattr(ours, n) for n in names] == [getattr(theirs, n) for n in names]
     assert (len(ours), ours.model_max_length) == (len(theirs), 77)
@@ -158,17 +160,19 @@ def test_tokens_around_texts(ends, vocabulary, tmp_path):
     assert ours("ab", "ab")["input_ids"] == (first + middle + last) * 2
 
 
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("prefix", [True, False])
-def test_pieces(prefix, pieces, tmp_path):
+def test_pieces(prefix, count, pieces, tmp_path):
     change = partial(gguf.GGUFWriter.add_add_space_prefix, value=prefix)
     path = write_pieces(tmp_path / "model.gguf", pieces, change)
     ours = regard.AutoTokenizer.from_pretrained(path)
     assert type(ours) is regard.LlamaTokenizer
     same = regard.LlamaTokenizer(pieces, add_prefix_space=prefix, bos_token="<s>")
     same.add_special_tokens({"extra_special_tokens": ["[INST]"]})
-    assert_same(ours, same)
+    texts = real_texts(count)
+    assert_same(ours, same, texts)
     if prefix:  # the reference heeds the flag only outside of GGUF files
-        assert_same(ours, theirs_of(path))
+        assert_same(ours, theirs_of(path), texts)
     assert ours("[INST] x<think>y")["input_ids"][:2] == [1, ours.convert_tokens_to_ids("[INST]")]
 
 

@@ -76,6 +76,7 @@ class TestLlama(decoders.DecoderParity):
 
 class TestMistral(decoders.DecoderParity):
     prefix = "Mistral"
+    kin = True
     sizes = SIZES
     rates = ("attention_dropout", "classifier_dropout")
     configs = {"window": SMALL | {"sliding_window": 4}, "none": SMALL | {"sliding_window": None}}
@@ -84,6 +85,7 @@ class TestMistral(decoders.DecoderParity):
 
 class TestQwen2(decoders.DecoderParity):
     prefix = "Qwen2"
+    kin = True
     sizes = SIZES
     rates = ("attention_dropout", "classifier_dropout")
     configs = {
@@ -110,6 +112,7 @@ class TestQwen2(decoders.DecoderParity):
 
 class TestQwen3(decoders.DecoderParity):
     prefix = "Qwen3"
+    kin = True
     sizes = SIZES
     rates = ("attention_dropout", "classifier_dropout")
     configs = {

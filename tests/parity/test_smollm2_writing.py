@@ -12,7 +12,7 @@ import pytest
 import regard
 from regard.checkpoints.embedded import is_installed
 
-from ..processes import interruptible
+from ..processes import PATIENCE, interruptible
 
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QUESTION = "What is the capital of France?"
@@ -55,7 +55,7 @@ def test_summaries_are_written():
     assert "Paris" in found["summary_text"]
 
 
-def read_until(terminal, wanted, seconds=120):
+def read_until(terminal, wanted, seconds=PATIENCE):
     seen, end = b"", time.monotonic() + seconds
     while wanted not in seen and time.monotonic() < end:
         seen += os.read(terminal, 4096)
@@ -82,7 +82,7 @@ def test_ctrl_c_at_a_terminal_stops_the_answer_alone():
         process.send_signal(signal.SIGINT)
         read_until(terminal, b"stopped")
         os.write(terminal, b"/exit\n")
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()

@@ -29,6 +29,8 @@ GATED = SMALL | {"feed_forward_proj": "gated-gelu", "num_decoder_layers": 2}
 BASE = {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
 FLAN_BASE = BASE | {"d_ff": 2048, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 GENERATION = "ForConditionalGeneration"
+#: Whether a file has output words of its own, and what its config says of scaling.
+SCALED = [(True, True), (False, False), (True, None)]
 ENCODERS = ("EncoderModel", "ForTokenClassification")
 
 
@@ -201,8 +203,10 @@ class TestT5(Seq2SeqParity):
         assert_close("hidden", found, expected.last_hidden_state, mask)
 
     @pytest.mark.parametrize("tied", [True, False, None])
-    @pytest.mark.parametrize("own", [True, False])
-    @pytest.mark.parametrize("scaled", [True, False, None])
+    @pytest.mark.parametrize(
+        ("own", "scaled"),
+        [*SCALED, *(pytest.param(not own, s, marks=pytest.mark.slow) for own, s in SCALED)],
+    )
     def test_what_is_scaled_and_tied(self, tied, own, scaled, tmp_path):
         """For every file that the reference reads, however its config contradicts its tensors."""
         if self.prefix == "MT5" and scaled:

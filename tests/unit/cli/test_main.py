@@ -11,7 +11,7 @@ import pytest
 
 from regard import __version__
 
-from ...processes import interruptible
+from ...processes import PATIENCE, interruptible
 
 COMMAND = [sys.executable, "-m", "regard"]
 
@@ -34,7 +34,7 @@ def test_stream_is_answered_while_it_is_open_and_can_be_interrupted():
             if text == "first":
                 assert json.loads(process.stdout.readline())["text"] == "first"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert b"Traceback" not in err
     assert out == b""
@@ -46,7 +46,7 @@ def test_closed_pipe_is_quiet():
         process.stdin.write(b"b\nc\n")
         process.stdin.close()
         err = process.stderr.read()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     assert err == b""
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from regard.generation.batching import GenerationScheduler
 from regard.generation.engine import GenerationEngine
 
+from ...processes import PATIENCE
+
 PROMPT = [5, 9, 30, 8]
 ENDS = [2, *range(20, 26)]
 #: Rules, stops and random numbers of one request.
@@ -207,14 +209,14 @@ def test_tokens_come_while_the_engine_works(gpt2):
     def listen(token):
         heard.append(token)
         if len(heard) == 2:
-            go.wait(60)
+            go.wait(PATIENCE)
 
     with GenerationEngine(gpt2) as engine:
         job = engine.submit(PROMPT, max_new_tokens=9, eos_token_id=[], on_token=listen)
         first = next(iter(job))
         assert not job.future.done()
         go.set()
-        assert [*job] == job.result(60) == heard
+        assert [*job] == job.result(PATIENCE) == heard
         assert heard[0] == first
     assert heard == alone(gpt2, PROMPT, max_new_tokens=9, eos_token_id=[])
 
@@ -222,14 +224,14 @@ def test_tokens_come_while_the_engine_works(gpt2):
 def test_an_engine_that_is_closed_in_a_hurry(gpt2):
     go = threading.Event()
     engine = GenerationEngine(gpt2, slots=1)
-    first = engine.submit(PROMPT, max_new_tokens=30, on_token=lambda token: go.wait(60))
+    first = engine.submit(PROMPT, max_new_tokens=30, on_token=lambda token: go.wait(PATIENCE))
     second = engine.submit(PROMPT)
     closing = threading.Thread(target=engine.close, kwargs={"cancel": True})
     closing.start()
     while not second.cancelled:
         time.sleep(0.001)
     go.set()
-    closing.join(60)
+    closing.join(PATIENCE)
     for job in (first, second):
         with pytest.raises(CancelledError):
-            job.result(60)
+            job.result(PATIENCE)

@@ -12,6 +12,8 @@ import torch
 import regard
 from regard.generation.streamers import TextIteratorStreamer, TextStreamer
 
+from ...processes import PATIENCE
+
 PROMPT = [5, 9, 30, 8, 14, 21, 7]
 
 
@@ -123,14 +125,14 @@ def test_cancelling_the_reader_closes_the_stream(gpt2):
 
     def criterion(ids, scores):
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return False
 
     stream = regard.TextStream(gpt2, LETTERS, PROMPT, stopping_criteria=[criterion])
 
     async def read():
         task = asyncio.create_task(anext(stream))
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -171,7 +173,7 @@ def test_streamers_get_prompt_and_tokens(gpt2, capsys):
 
 
 def test_a_streamer_is_an_iterator_for_another_thread(gpt2):
-    streamer = TextIteratorStreamer(LETTERS, skip_prompt=True, timeout=20)
+    streamer = TextIteratorStreamer(LETTERS, skip_prompt=True, timeout=PATIENCE)
     options = {"input_ids": torch.tensor([PROMPT]), "streamer": streamer, "max_new_tokens": 4}
     thread = threading.Thread(target=gpt2.generate, kwargs=options)
     thread.start()
@@ -185,7 +187,7 @@ def test_a_streamer_ends_with_an_error_too(gpt2):
     def criterion(ids, scores):
         raise RuntimeError("no more")
 
-    streamer = TextIteratorStreamer(LETTERS, timeout=20)
+    streamer = TextIteratorStreamer(LETTERS, timeout=PATIENCE)
     with pytest.raises(RuntimeError, match="no more"):
         gpt2.generate([PROMPT], streamer=streamer, stopping_criteria=[criterion])
     assert "".join(streamer) == LETTERS.decode(PROMPT)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from runs import StopAt, examples, history, masked, model, trainer, weights
+from pair_unused import unused
+from runs import TAMED, StopAt, examples, history, masked, model, trainer, weights
 from safetensors.torch import save_file
 
 from regard.errors import CheckpointError
@@ -49,6 +50,7 @@ def once(output, accumulation):
     """Train and evaluate without dropout, so that one process can do the same."""
     data = masked(**STILL) | {"eval_dataset": examples(7, seed=3, labelled=False)}
     shared = {"gradient_accumulation_steps": accumulation, "logging_steps": 1, "eval_steps": 3}
+    shared |= TAMED
     run = trainer(output / "still", **data, **shared, eval_strategy="steps", save_steps=2)
     run.train()
     keep(run, output, "still")
@@ -96,6 +98,7 @@ def full(output):
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     once(folder, int(sys.argv[2]))
+    unused(folder, int(sys.argv[2]))
     if int(os.environ["WORLD_SIZE"]) > 1:
         again(folder)
         full(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from runs import StopAt, history, weights
+from runs import TAMED, StopAt, history, weights
 from safetensors.torch import save_file
 from several import METRICS, model, multi_trainer, several
 
@@ -33,9 +33,7 @@ if __name__ == "__main__":
         eval_dataset=several(seed=9),
         compute_metrics=METRICS,
         max_steps=9,
-        # Some gradients are zero but for rounding; Adam would make whole steps of that.
-        adam_epsilon=1e-4,
-        **shared,
+        **shared | TAMED,
     )
     run.train()
     keep(run, output, "still")

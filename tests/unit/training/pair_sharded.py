@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from runs import StopAt, examples, history, masked, model, trainer
+from runs import TAMED, StopAt, examples, history, masked, model, trainer
 from safetensors.torch import save_file
 
 from regard.errors import CheckpointError, ConfigError
@@ -44,7 +44,7 @@ def once(output, accumulation, fsdp):
             output / kind,
             gradient_accumulation_steps=accumulation,
             fsdp=fsdp,
-            **data(kind) | usual | best,
+            **data(kind) | usual | best | TAMED,
         )
         run.train()
         keep(run, output, kind)

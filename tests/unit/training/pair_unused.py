@@ -1,17 +1,9 @@
-"""One of two processes that train models with and without idle parameters; see
-`test_distributed.py`.
-"""
+"""Models with and without idle parameters, trained by the processes of `pair.py`."""
 
-import sys
-from pathlib import Path
-
-import torch
-import torch.distributed as dist
-from runs import model, trainer, weights
+from runs import TAMED, model, trainer, weights
 from safetensors.torch import save_file
 from torch import nn
 
-torch.set_num_threads(1)
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -34,11 +26,8 @@ def run(output, name, net, **changes):
         save_file(weights(made), output / f"{name}.safetensors", {"find_unused": str(wraps)})
 
 
-if __name__ == "__main__":
-    folder, accumulation = Path(sys.argv[1]), int(sys.argv[2])
-    shared = {"gradient_accumulation_steps": accumulation, "max_steps": 3}
+def unused(folder, accumulation):
+    shared = {"gradient_accumulation_steps": accumulation, "max_steps": 3} | TAMED
     run(folder, "all", model(**STILL), **shared)
     run(folder, "some", Idle(), **shared)
     run(folder, "asked", model(**STILL), ddp_find_unused_parameters=True, **shared)
-    if dist.is_initialized():
-        dist.destroy_process_group()

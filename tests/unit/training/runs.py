@@ -26,6 +26,9 @@ SIZES = {
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
 }
+#: For runs whose weights are compared but for rounding. Some gradients are nothing else, such as
+#: a key's bias's, which adds the same to all scores of a query: Adam would make whole steps of it.
+TAMED = {"adam_epsilon": 1e-4}
 HEADS = {"classify": BertForSequenceClassification, "mask": BertForMaskedLM}
 
 

@@ -1,58 +1,59 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from regard.errors import CheckpointError
 from regard.training.checkpoint import checkpoints, damage
 
+from ...processes import PATIENCE
 from .runs import equal_contents, same, trainer
 
-PAIR = str(Path(__file__).with_name("pair.py"))
+TOGETHER = Path(__file__).with_name("together.py")
 
 
-def start(folder, world, accumulation, program=PAIR, *more):
-    """Run a program in `world` processes, with the variables that torchrun sets."""
-    folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    usual = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
-    usual |= {"OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, program, str(folder), str(accumulation), *more],
-            env=os.environ | usual | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    for process in started:
-        try:
-            _, errors = process.communicate(timeout=200)
-        finally:
-            process.kill()
-        assert process.returncode == 0, errors
-    return folder
+def start(folder, program, *more):
+    """Run a program alone, and as two processes that accumulate half; return their folders."""
+    folders = [folder / "one", folder / "two"]
+    for each in folders:
+        each.mkdir()
+    # The store of torchrun itself would be here too: it takes a port that is free and keeps it.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    told |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, TOGETHER, Path(__file__).with_name(program), *folders, *more],
+        env=os.environ | told,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folders
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    return start(tmp_path_factory.mktemp("runs") / "two", 2, 1)
+def runs(tmp_path_factory):
+    return start(tmp_path_factory.mktemp("runs"), "pair.py")
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    return start(tmp_path_factory.mktemp("runs") / "one", 1, 2)
+def one(runs):
+    return runs[0]
+
+
+@pytest.fixture(scope="module")
+def two(runs):
+    return runs[1]
 
 
 @pytest.mark.parametrize("data", ["still", "stream"])
@@ -106,13 +107,10 @@ def test_another_number_of_processes_is_refused(two, tmp_path):
         run.train(resume_from_checkpoint=str(two / "whole" / "checkpoint-2"))
 
 
-def test_idle_parameters_are_looked_for_only_where_there_are_some(tmp_path):
-    program = str(Path(__file__).with_name("pair_unused.py"))
-    wanted = start(tmp_path / "one", 1, 2, program)
-    found = start(tmp_path / "two", 2, 1, program)
+def test_idle_parameters_are_looked_for_only_where_there_are_some(one, two):
     for name, looks in {"all": False, "some": True, "asked": True}.items():
-        with safe_open(found / f"{name}.safetensors", "pt") as file:
+        with safe_open(two / f"{name}.safetensors", "pt") as file:
             assert file.metadata() == {"find_unused": str(looks)}
-        tensors = load_file(wanted / f"{name}.safetensors")
-        for key, value in load_file(found / f"{name}.safetensors").items():
+        tensors = load_file(one / f"{name}.safetensors")
+        for key, value in load_file(two / f"{name}.safetensors").items():
             torch.testing.assert_close(value, tensors[key], rtol=0, atol=1e-6)

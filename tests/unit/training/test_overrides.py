@@ -5,7 +5,7 @@ import torch
 
 from regard.training.trainer import Trainer
 
-from .runs import arguments, examples, history, model, pad, weights
+from .runs import TAMED, arguments, examples, history, model, pad, weights
 
 
 class Plain(Trainer):
@@ -77,7 +77,7 @@ def ended(kind, folder):
     run = kind(
         # Without dropout, for one that returns no outputs is asked for them in another forward.
         model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
-        arguments(folder, max_steps=4, save_strategy="no", gradient_accumulation_steps=3),
+        arguments(folder, max_steps=4, save_strategy="no", gradient_accumulation_steps=3, **TAMED),
         train_dataset=examples(7),  # so that batches and steps are of different sizes
         eval_dataset=examples(5, seed=2),
         data_collator=pad,

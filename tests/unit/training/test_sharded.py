@@ -1,6 +1,5 @@
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,20 +13,24 @@ from regard.training.checkpoint import checkpoints, damage
 from .runs import equal_contents, examples, pad, same
 from .test_distributed import start
 
-PROGRAM = str(Path(__file__).with_name("pair_sharded.py"))
 KINDS = {"masked": BertForMaskedLM, "odd": BertForSequenceClassification}
 
 
 @pytest.fixture(
     scope="module", params=["full_shard", pytest.param("shard_grad_op", marks=pytest.mark.slow)]
 )
-def two(request, tmp_path_factory):
-    return start(tmp_path_factory.mktemp("runs") / "two", 2, 1, PROGRAM, request.param)
+def runs(request, tmp_path_factory):
+    return start(tmp_path_factory.mktemp("runs"), "pair_sharded.py", request.param)
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    return start(tmp_path_factory.mktemp("runs") / "one", 1, 2, PROGRAM, "full_shard")
+def one(runs):
+    return runs[0]
+
+
+@pytest.fixture(scope="module")
+def two(runs):
+    return runs[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

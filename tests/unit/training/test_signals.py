@@ -12,6 +12,7 @@ from regard.training.callbacks import TrainerCallback
 from regard.training.checkpoint import checkpoints, damage
 from regard.training.signals import ending
 
+from ...processes import PATIENCE
 from .runs import equal_contents, history, same, trainer, weights
 
 JOB = [sys.executable, str(Path(__file__).with_name("job.py"))]
@@ -21,7 +22,7 @@ ALONE = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 def job(*words):
     words = [*JOB, *map(str, words)]
     done = subprocess.run(
-        words, env=os.environ | ALONE, capture_output=True, text=True, check=False, timeout=500
+        words, env=os.environ | ALONE, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -55,10 +56,9 @@ def test_told_to_end_a_program_saves_and_exits_with_143(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while "step 3" not in process.stdout.readline():
-            pass
+        assert any("step 3" in line for line in process.stdout)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM == 143, errors
     assert "saved and leaving" in errors
     assert damage(checkpoints(tmp_path / "out")[-1]) is None
