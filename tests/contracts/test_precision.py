@@ -36,7 +36,7 @@ TEXTS = (
     "before half-time as Porto beat the visitors by three goals to one in the rain.",
     "To reset the router, hold the small button at the back for ten seconds, wait until the light "
     "turns green, and sign in with the password that is printed on the label underneath.",
-    "Angela Merkel met Emmanuel Macron in Berlin on Monday; Siemens and Airbus sent their chairmen, "
+    "Angela Merkel met Emmanuel Macron in Berlin on Monday; Siemens and Airbus sent their heads, "
     "and John Smith of Reuters asked about the factory in Toulouse.",
     "He promised a lot and delivered a headache. Avoid this one unless you enjoy watching paint.",
 )
