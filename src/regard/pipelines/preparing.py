@@ -20,7 +20,7 @@ SAMPLE = (
     "Could you send me the minutes of Tuesday's meeting before the auditors arrive?",
     "Water boils at 100 degrees Celsius at sea level, and at about 71 on top of Everest.",
     "Maria Gonzalez joined Siemens in Munich in 2014 and moved to its office in Sao Paulo.",
-    "lol cant believe they cancelled it AGAIN :( #neveragain @trainline",
+    "lol they really cancelled it AGAIN :( #neveragain @trainline",
     "Why do cats purr?",
     "Under section 4(b), the tenant shall give written notice no later than thirty days prior.",
     "A quick, funny, surprisingly tender little film that I would gladly watch twice.",

@@ -111,23 +111,24 @@ def test_little_is_left_alone(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_is_given_back(libc):
+def test_memory_is_given_back():
     """Of many small blocks, all but the last freed, which the C library would keep."""
-    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    trimmer = memory.Trimmer()
-    libc.malloc_trim(0)  # what earlier tests freed would serve for the blocks
-    trimmer.look()
-    before = memory.memory_now()
-    size = 64 * 1024
-    blocks = [libc.malloc(size) for _ in range(400 * MIB // size)]
-    for block in blocks:
-        ctypes.memset(block, 1, size)
-    for block in blocks[:-1]:
-        libc.free(block)
-    assert memory.memory_now() - before > 300 * MIB, "nothing was kept: the test shows nothing"
-    trimmer.look()
-    libc.free(blocks[-1])
-    assert memory.memory_now() - before < 100 * MIB
+    program = """
+trimmer = memory.Trimmer()
+trimmer.look()
+before, size = memory.memory_now(), 64 * 1024
+blocks = [libc.malloc(size) for _ in range(400 * 2**20 // size)]
+for block in blocks:
+    ctypes.memset(block, 1, size)
+for block in blocks[:-1]:
+    libc.free(block)
+kept = memory.memory_now() - before
+trimmer.look()
+print(kept, memory.memory_now() - before)
+"""
+    kept, left = (int(each) for each in run(program))
+    assert kept > 300 * MIB, "nothing was kept: the test shows nothing"
+    assert left < 100 * MIB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a peak can be forgotten on Linux only")
