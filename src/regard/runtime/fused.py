@@ -19,7 +19,6 @@ from regard.attention.attention import Attention
 from regard.errors import notices
 from regard.layers.feed_forward import FeedForward, GatedFeedForward, WideLinear
 from regard.linear import Linear
-from regard.models.vocabulary import bias_of
 from regard.runtime.products import Product
 
 
@@ -210,7 +209,8 @@ def _fast(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def _tensors(maps: Sequence[nn.Linear]) -> list[Tensor | None]:
-    return [tensor for each in maps for tensor in (each.weight, bias_of(each))]
+    # As they stand in torch's own table: this is asked for in every call.
+    return [tensor for each in maps for tensor in vars(each)["_parameters"].values()]
 
 
 def _version(tensor: Tensor | None) -> int:
