@@ -284,8 +284,13 @@ def test_settings(
     )
 
 
-@pytest.mark.parametrize("padding", ["left", "right"])
-@pytest.mark.parametrize("cutting", ["left", "right"])
+@pytest.mark.parametrize(
+    ("padding", "cutting"),
+    [
+        *(("left", "left"), ("left", "right")),
+        *(pytest.param("right", each, marks=pytest.mark.slow) for each in ("left", "right")),
+    ],
+)
 def test_sides(family: str, folder: Path, padding: str, cutting: str, tmp_path: Path):
     sides = {"padding_side": padding, "truncation_side": cutting}
     mine = AutoTokenizer.from_pretrained(folder, **sides)

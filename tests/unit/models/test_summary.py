@@ -10,12 +10,10 @@ from regard.layers.blocks import Stack
 from regard.models.auto import FAMILIES, family
 from regard.models.summary import PARTS, model_summary
 
+from ...contracts.families import but_kin, each_once
+
 LENGTH = 7
-HEADS = [
-    pytest.param(name, head, id=f"{name}-{head or 'base'}")
-    for name in FAMILIES
-    for head in (None, *family(name).heads)
-]
+HEADS = [(name, head) for name in FAMILIES for head in (None, *family(name).heads)]
 
 
 def built(config, head):
@@ -23,7 +21,7 @@ def built(config, head):
     return (found.heads[head] if head else found.base)(config).eval()
 
 
-@pytest.mark.parametrize(("name", "head"), HEADS)
+@pytest.mark.parametrize(("name", "head"), but_kin(HEADS))
 def test_parameters_are_the_models(tiny_config, name, head):
     config = tiny_config(name, is_decoder=head == "CausalLM")
     summary, model = model_summary(config, head=head), built(config, head)
@@ -41,7 +39,7 @@ def test_parameters_are_the_models(tiny_config, name, head):
     assert depth == {sum(len(each.layers) for each in model.modules() if isinstance(each, Stack))}
 
 
-@pytest.mark.parametrize(("name", "head"), HEADS)
+@pytest.mark.parametrize(("name", "head"), each_once(HEADS))
 def test_operations_are_those_that_torch_counts(tiny_config, name, head):
     config = tiny_config(name, is_decoder=head == "CausalLM")
     summary, model = model_summary(config, head=head, length=LENGTH), built(config, head)
