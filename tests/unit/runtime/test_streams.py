@@ -1,0 +1,90 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+import regard
+from regard.observe import observing
+from regard.pipelines.sentence_encoder import SentenceEncoder
+from regard.runtime.precision import multiplies_int8
+from regard.runtime.streams import side_by_side, streams_of
+
+needs_bytes = pytest.mark.skipif(
+    not multiplies_int8(torch.device("cpu")), reason="this processor has no VNNI"
+)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_results_come_in_order(streams):
+    def work(item):
+        time.sleep(0.002 * (5 - item % 5))
+        return item * item
+
+    assert [*side_by_side(work, range(12), streams)] == [item * item for item in range(12)]
+
+
+def test_several_are_worked_on_at_a_time(two_threads):
+    meeting = threading.Barrier(2, timeout=20)
+
+    def work(item):
+        meeting.wait()  # no one passes alone
+        return torch.get_num_threads()
+
+    assert [*side_by_side(work, range(4), 2)] == [1] * 4
+    assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as pool:  # threads that come later have as many as before
+        assert pool.submit(torch.get_num_threads).result() == 2
+
+
+def test_an_error_is_raised_in_its_place(two_threads):
+    done = []
+
+    def work(item):
+        if item == 2:
+            raise ValueError("two")
+        done.append(item)
+        return item
+
+    results = side_by_side(work, range(100), 2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="two"):
+        next(results)
+    assert len(done) < 100, "what nobody waits for is not begun"
+    assert torch.get_num_threads() == 2
+
+
+@needs_bytes
+def test_a_pipeline_answers_as_with_one_stream(two_threads, monkeypatch):
+    encoder = SentenceEncoder.from_pretrained(precision="int8", batch_tokens=64)
+    texts = [f"{word} " * count for count, word in enumerate(["river", "stone", "cloud"] * 8, 1)]
+    assert streams_of(encoder.model) == 2
+    found = encoder.encode(texts)
+    monkeypatch.setattr("regard.pipelines.pipeline.streams_of", lambda _: 1)
+    assert encoder.encode(texts) == pytest.approx(found, abs=1e-5)
+
+
+@needs_bytes
+def test_who_looks_sees_everything(two_threads):
+    encoder = SentenceEncoder.from_pretrained(precision="int8", batch_tokens=16)
+    seen = []
+    layer = encoder.model.encoder.layers[0]
+    with observing({layer: lambda *_: seen.append(threading.get_ident())}):
+        assert streams_of(encoder.model) == 1
+        encoder.encode(["one text", "another text of more words"] * 4)
+    assert set(seen) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("precision", [None, "fp32", "bf16"])
+def test_other_precisions_have_one(precision, two_threads):
+    model = regard.BertModel(regard.BertConfig(num_hidden_layers=1)).eval()
+    assert streams_of(model if precision is None else regard.optimize(model, precision)) == 1
