@@ -1,7 +1,10 @@
 """Batches side by side, one to a thread, where that beats all threads at one batch."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -36,12 +39,34 @@ def side_by_side(
     if streams < 2 or len(items) < 2:
         yield from map(work, items)
         return
-    threads = torch.get_num_threads()
-    # A thread's own products have one thread; torch keeps the number for all that come later too.
-    pool = ThreadPoolExecutor(streams, "regard", torch.set_num_threads, (1,))
+    futures = [_pool(streams).submit(work, item) for item in items]
     try:
-        for future in [pool.submit(work, item) for item in items]:
+        for future in futures:
             yield future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+
+@cache
+def _pool(streams: int) -> ThreadPoolExecutor:
+    """Return threads whose products have one thread each.
+
+    They stay, for the memory that a thread has freed is kept for the same thread.
+    """
+    threads, meeting = torch.get_num_threads(), Barrier(streams)
+    pool = ThreadPoolExecutor(streams, "regard", _be_alone)
+    for begun in [pool.submit(meeting.wait) for _ in range(streams)]:
+        begun.result()
+    torch.set_num_threads(threads)  # torch keeps the number for threads that come later
+    return pool
+
+
+def _be_alone() -> None:
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # a thread takes over the number when it first asks for it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of the threads

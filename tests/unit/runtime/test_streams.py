@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +62,10 @@ def test_an_error_is_raised_in_its_place(two_threads):
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(results)
-    assert len(done) < 100, "what nobody waits for is not begun"
+    count = len(done)
+    assert count < 100, "what nobody waits for is not begun"
+    time.sleep(0.05)
+    assert len(done) == count
     assert torch.get_num_threads() == 2
 
 
@@ -88,3 +94,21 @@ def test_who_looks_sees_everything(two_threads):
 def test_other_precisions_have_one(precision, two_threads):
     model = regard.BertModel(regard.BertConfig(num_hidden_layers=1)).eval()
     assert streams_of(model if precision is None else regard.optimize(model, precision)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_has_threads_of_its_own(two_threads):
+    assert [*side_by_side(abs, [-1, -2], 2)] == [1, 2]
+    program = """
+import os, torch
+from regard.runtime.streams import side_by_side
+assert [*side_by_side(abs, [-1, -2], 2)] == [1, 2]
+child = os.fork()
+if not child:
+    os._exit([*side_by_side(abs, [-3, -4], 2)] != [3, 4])
+print(os.waitpid(child, 0)[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "0\n"
