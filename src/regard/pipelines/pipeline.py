@@ -20,7 +20,7 @@ from regard.pipelines.job import Job
 from regard.pipelines.preparing import longest_input, prepare_model
 from regard.pipelines.reading import Cut, Reader, Window
 from regard.pipelines.running import LONG, OnError, Progress, Runner
-from regard.runtime.streams import side_by_side, streams_of
+from regard.runtime.streams import even_budget, side_by_side, streams_of
 from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
 
@@ -173,6 +173,8 @@ class Pipeline(Runner):
         lengths = [len(window.ids) for window in windows]
         streams = streams_of(self.model)
         budget = self.batch_tokens or usual_tokens(self.model.device) // streams
+        if streams > 1:
+            budget = even_budget(lengths, budget, streams)
         batches = [*token_batches(lengths, budget)]
         if self.batch_size is not None:
             batches = [part for batch in batches for part in _parts(batch, self.batch_size)]

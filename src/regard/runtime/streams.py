@@ -28,6 +28,19 @@ def streams_of(model: nn.Module) -> int:
     return torch.get_num_threads() if apart and not watched(*model.modules()) else 1
 
 
+def even_budget(lengths: Sequence[int], budget: int, streams: int) -> int:
+    """Return a budget of tokens by which all streams end at about the same time.
+
+    Args:
+        lengths: Tokens of each sequence.
+        budget: Tokens of a batch at most, give or take a sequence.
+        streams: How many batches are worked on at a time.
+    """
+    total = sum(lengths)
+    rounds = max(-(-total // (budget * streams)), 1)
+    return total // (rounds * streams) + max(lengths, default=0)
+
+
 def side_by_side(
     work: Callable[[_Item], _Result], items: Sequence[_Item], streams: int
 ) -> Iterator[_Result]:

@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import regard
+from regard.data.sampling import token_batches
 from regard.observe import observing
 from regard.pipelines.sentence_encoder import SentenceEncoder
 from regard.runtime.precision import multiplies_int8
-from regard.runtime.streams import side_by_side, streams_of
+from regard.runtime.streams import even_budget, side_by_side, streams_of
 
 needs_bytes = pytest.mark.skipif(
     not multiplies_int8(torch.device("cpu")), reason="this processor has no VNNI"
@@ -112,3 +115,12 @@ print(os.waitpid(child, 0)[1])
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "0\n"
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.sampled_from([2, 3, 4]))
+def test_streams_end_together(lengths, streams):
+    budget = even_budget(lengths, 256, streams)
+    sizes = [sum(lengths[i] for i in batch) for batch in token_batches(lengths, budget)]
+    rounds = -(-sum(lengths) // (256 * streams))
+    assert len(sizes) <= rounds * streams, "no stream has a batch more than the others"
+    assert max(sizes) <= 256 + 2 * max(lengths)
