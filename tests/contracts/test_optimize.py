@@ -19,9 +19,10 @@ CPU = torch.device("cpu")
 #: Of a precision, how far results may be from the model's own, in parts of their size: a digit of
 #: the numbers multiplied, and what a few layers make of it.
 NEAR = {"fp32": 2e-6, "bf16": 2e-2, "int8": 6e-2}
+BF16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 PRECISIONS = [
     "fp32",
-    "bf16",
+    pytest.param("bf16", marks=pytest.mark.skipif(not BF16, reason="no bf16 here")),
     pytest.param(
         "int8",
         marks=pytest.mark.skipif(not multiplies_int8(CPU), reason="this processor has no VNNI"),
@@ -110,6 +111,10 @@ def bert() -> Any:
     return tiny("bert", "SequenceClassification")
 
 
+needs_bf16 = pytest.mark.skipif(not BF16, reason="no bf16 here")
+
+
+@needs_bf16
 class TestSteppingAside:
     """What looks at a layer, or changes it, finds the layer that it knows."""
 
@@ -180,6 +185,19 @@ class TestSteppingAside:
         for one, other in zip(found, again, strict=True):
             torch.testing.assert_close(one, other, atol=NEAR["bf16"], rtol=0.0)
 
+    def test_for_another_type(self, bert: Any) -> None:
+        given = inputs(bert)
+        wanted = run(copy.deepcopy(bert).double(), given)
+        regard.optimize(bert, "bf16").double()
+        for one, other in zip(run(bert, given), wanted, strict=True):
+            assert torch.equal(one, other)
+
+    def test_for_another_device(self, bert: Any) -> None:
+        regard.optimize(bert, "fp32").to("meta")
+        given = {name: each.to("meta") for name, each in inputs(bert).items()}
+        with torch.inference_mode():
+            assert bert(**given).logits.is_meta
+
     def test_for_adapters(self, bert: Any) -> None:
         given = inputs(bert)
         regard.optimize(bert, "fp32")
@@ -199,6 +217,7 @@ class TestSteppingAside:
         assert len(found[-1]) >= 2
 
 
+@needs_bf16
 class TestCopies:
     def test_a_copy_is_fast_and_its_own(self, bert: Any) -> None:
         regard.optimize(bert, "bf16")
@@ -243,6 +262,12 @@ class TestBadInput:
             regard.optimize(bert, "int8")
         assert regard.precision_of(regard.optimize(bert)) == "fp32", "auto takes what is fast"
 
+    def test_a_processor_without_bf16(self, bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("regard.runtime.precision._computes_bf16", lambda _: False)
+        with pytest.raises(ValueError, match=r"bf16 needs.*precision='auto'"):
+            regard.optimize(bert, "bf16")
+        assert regard.precision_of(regard.optimize(bert)) == "fp32"
+
     def test_a_model_that_does_not_say_what_it_reads(self) -> None:
         model = torch.nn.Sequential(torch.nn.Linear(64, 64))
         with pytest.raises(regard.ConfigError, match=r"Sequential.*inputs="):
@@ -258,7 +283,7 @@ class TestBadInput:
         """A row that holds what is no number has no numbers; the others are as they were."""
         linear = torch.nn.Linear(64, 64)
         given = torch.randn(5, 64)
-        for precision in ("fp32", "bf16", *["int8"] * multiplies_int8(CPU)):
+        for precision in ("fp32", *["bf16"] * BF16, *["int8"] * multiplies_int8(CPU)):
             model = regard.optimize(torch.nn.Sequential(linear).eval(), precision, {"input": given})
             damaged = given.clone()
             damaged[2, 7] = torch.nan

@@ -37,6 +37,7 @@ class Packed:
 
     def __init__(self, product: Product, maps: Sequence[nn.Linear]) -> None:
         self.product = product
+        self.device = maps[0].weight.device
         self.tensors = _tensors(maps)
         self.versions = [_version(tensor) for tensor in self.tensors]
 
@@ -54,7 +55,7 @@ class Packed:
             return False
         if x.dtype not in (torch.float32, torch.bfloat16) or len(x) < self.product.least:
             return False
-        if x.device != maps[0].weight.device or not x.numel():
+        if x.device != self.device or not x.numel():
             return False
         now = _tensors(maps)
         for old, version, tensor in zip(self.tensors, self.versions, now, strict=True):

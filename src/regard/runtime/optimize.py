@@ -13,7 +13,7 @@ from regard.runtime.memory import keep_freed
 from regard.runtime.precision import Precision, choose
 from regard.runtime.products import Blocked, Plain, Product
 from regard.runtime.quantized import FLOORS, quantized
-from regard.runtime.samples import Seen, random_calls, seeing
+from regard.runtime.samples import FEW, MANY, Seen, random_calls, seeing
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -53,7 +53,7 @@ def optimize(
     if chosen == "fp32" and (device.type != "cpu" or not torch.backends.mkldnn.is_available()):
         return model  # nothing is faster than what it does
     with torch.inference_mode(), seeing(model) as seen:
-        for arguments in _calls(model, inputs):
+        for arguments in _calls(model, inputs, MANY if chosen == "int8" else FEW):
             model(**arguments)
     floors = _floors(model)
     for module, maps in [*_plan(model, seen)]:
@@ -81,10 +81,12 @@ def precision_of(model: nn.Module) -> Precision | None:
 
 
 def _calls(
-    model: nn.Module, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    model: nn.Module,
+    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    size: tuple[int, int],
 ) -> Iterable[Mapping[str, Any]]:
     if inputs is None:
-        return random_calls(model)
+        return random_calls(model, size)
     return [inputs] if isinstance(inputs, Mapping) else inputs
 
 

@@ -28,6 +28,11 @@ def choose(precision: str, device: torch.device) -> Precision:
         raise ValueError(
             f"unknown precision {precision!r}{nearest(precision, known)}; known: {', '.join(known)}"
         )
+    if precision == "bf16" and not _computes_bf16(device):
+        raise ValueError(
+            f"bf16 needs a processor with AVX-512 or its like; this is {device} on "
+            f"{platform.machine()}. Use precision='auto'"
+        )
     if precision == "int8" and not multiplies_int8(device):
         raise ValueError(
             f"int8 needs a processor with VNNI or AMX instructions; this is {device} on "
@@ -40,10 +45,15 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether products in bf16 are faster than in fp32: there are instructions for them."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device.type != "cpu" or not _computes_bf16(device):
         return False
     flags = ("avx512_bf16", "amx_bf16", "bf16")
     return _probe("_is_avx512_bf16_supported", "_is_amx_tile_supported") or _flagged(*flags)
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether there are products in bf16 at all, be they as slow as they may."""
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def multiplies_int8(device: torch.device) -> bool:

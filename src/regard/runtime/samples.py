@@ -11,8 +11,8 @@ from regard.errors import ConfigError
 from regard.layers.embeddings import LearnedPositions
 from regard.models.model import PreTrainedModel
 
-#: Texts and tokens of each that a forward is tried with.
-_TEXTS, _LENGTH = 8, 64
+#: Texts, and tokens of each, by which ranges are chosen; a shorter forward shows what takes part.
+MANY, FEW = (8, 64), (1, 4)
 #: Inputs of each map that are kept.
 _KEPT = 512
 
@@ -54,8 +54,12 @@ def seeing(model: nn.Module) -> Generator[Seen]:
         yield seen
 
 
-def random_calls(model: nn.Module) -> Iterator[Mapping[str, Any]]:
+def random_calls(model: nn.Module, size: tuple[int, int]) -> Iterator[Mapping[str, Any]]:
     """Yield arguments of forwards that together use all of a model: random tokens or pixels.
+
+    Args:
+        model: It says what it reads.
+        size: Number of texts, and tokens of each.
 
     Raises:
         ConfigError: The model does not say what it reads.
@@ -63,25 +67,25 @@ def random_calls(model: nn.Module) -> Iterator[Mapping[str, Any]]:
     try:
         if not isinstance(model, PreTrainedModel):
             raise NotImplementedError(f"{type(model).__name__} is no PreTrainedModel")
-        examples = model.example_calls(_length(model))
+        examples = model.example_calls(_length(model, size[1]))
     except NotImplementedError as error:
         raise ConfigError(f"{error}: give optimize(..., inputs={{...}}) of one forward") from error
     chance = torch.Generator().manual_seed(0)
     for example in examples:
         yield {
-            name: _random(each, model, chance) if isinstance(each, Tensor) else each
+            name: _random(each, model, chance, size[0]) if isinstance(each, Tensor) else each
             for name, each in example.items()
         }
 
 
-def _length(model: nn.Module) -> int:
+def _length(model: nn.Module, wanted: int) -> int:
     learned = (each.usable for each in model.modules() if isinstance(each, LearnedPositions))
-    return min([_LENGTH, *learned])
+    return min([wanted, *learned])
 
 
-def _random(example: Tensor, model: PreTrainedModel, chance: torch.Generator) -> Tensor:
+def _random(example: Tensor, model: PreTrainedModel, chance: torch.Generator, count: int) -> Tensor:
     """Return several examples of the same shape, whose last tokens stay: they may end a text."""
-    many = example.repeat(_TEXTS, *[1] * (example.dim() - 1))
+    many = example.repeat(count, *[1] * (example.dim() - 1))
     if many.is_floating_point():
         return torch.randn(many.shape, generator=chance).to(model.device)
     words = model.get_input_embeddings().num_embeddings
