@@ -22,7 +22,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from regard.adapters.adapter import merge_and_unload
+from regard.adapters.adapter import attached, merge_and_unload
 from regard.checkpoints.shipped import FOLDER, OWNER, SUMS, shipped_models
 from regard.data.examples import Examples
 from regard.pipelines.preparing import prepare_model
@@ -80,7 +80,9 @@ def measure(
     for task, told in run.tasks.items():
         opened = open_model(name, task or None, {}, computing(64, use_cpu=True))
         if precision is not None:
-            prepare_model(merge_and_unload(opened.model), None, precision, opened.processor)
+            if attached(opened.model) is not None:
+                merge_and_unload(opened.model)
+            prepare_model(opened.model, None, precision, opened.processor)
         for place in [*told.places, *BESIDES.get(told.task.name, [])]:
             examples = held_out(opened, run, task, data, place)
             found = opened.evaluate(examples)
