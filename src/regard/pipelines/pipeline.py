@@ -173,7 +173,7 @@ class Pipeline(Runner):
         lengths = [len(window.ids) for window in windows]
         streams = streams_of(self.model)
         budget = self.batch_tokens or usual_tokens(self.model.device) // streams
-        if streams > 1:
+        if streams > 1 and self.batch_tokens is None:
             budget = even_budget(lengths, budget, streams)
         batches = [*token_batches(lengths, budget)]
         if self.batch_size is not None:
