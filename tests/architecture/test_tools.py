@@ -66,6 +66,7 @@ def test_a_missing_tool_is_a_failure():
     ("module", "line"),
     [
         ("errors", "import regard.outputs"),
+        ("native/library", "import regard.linear"),
         ("attention/kernels", "import regard.layers.blocks"),
         ("layers/blocks", "import regard.config"),
         ("checkpoints/files", "def late():\n    import regard.text"),

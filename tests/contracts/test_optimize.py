@@ -256,8 +256,7 @@ class TestBadInput:
             regard.optimize(bert, "int9")
 
     def test_a_processor_without_bytes(self, bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("regard.runtime.precision._probe", lambda *_: False)
-        monkeypatch.setattr("regard.runtime.precision._flagged", lambda *_: False)
+        monkeypatch.setattr("regard.runtime.precision.multiplies", lambda _: False)
         with pytest.raises(ValueError, match=r"VNNI.*precision='auto'"):
             regard.optimize(bert, "int8")
         assert regard.precision_of(regard.optimize(bert)) == "fp32", "auto takes what is fast"

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regard.attention.bundles import bundled, worth_it
+from regard.attention.compiled import compiled, compiled_fits
 from regard.attention.patterns import ALL, Pattern
 from regard.attention.varlen import obstacle, varlen
 from regard.crossing import Scope, Stored
@@ -59,6 +60,8 @@ def sdpa(
     fits = obstacle(query, key, scope, pattern, dropout) is None
     if fits and not _one_plain_call(scope, pattern):
         return varlen(query, key, value, scope, pattern, dropout)
+    if compiled_fits(query, key, value, scope, pattern, dropout):
+        return compiled(query, key, value, scope, pattern)
     if worth_it(scope, query, pattern, dropout):
         return bundled(query, key, value, scope, pattern, dropout)
     parts: list[Tensor] = []

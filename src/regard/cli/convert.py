@@ -12,6 +12,7 @@ import typer
 from regard.cli import options
 from regard.cli.io import Record, emit, scaled, to_json, verb, write_facts
 from regard.errors import CheckpointError, ConfigError, listing
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.checkpoints.convert import Converted
@@ -62,9 +63,10 @@ def convert(
             "--check writes nothing: leave DEST out" if check else "missing; or give --check",
             param_hint="DEST",
         )
-    from regard.checkpoints.convert import Conversion, convert_checkpoint
-    from regard.checkpoints.files import find_checkpoint
-    from regard.checkpoints.tensors import floating_dtype
+    with uncollected():
+        from regard.checkpoints.convert import Conversion, convert_checkpoint
+        from regard.checkpoints.files import find_checkpoint
+        from regard.checkpoints.tensors import floating_dtype
 
     folder = find_checkpoint(source, revision=revision)
     if target is None:

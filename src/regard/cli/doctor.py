@@ -60,8 +60,9 @@ def examine() -> dict[str, Any]:
         },
         "optional": {each.name: each.version for each in packages if each.extra},
         "processor": processor,
-        "native_types": machine.native_types(processor["features"]),
+        "native_types": machine.native_types(),
         "gpus": gpus,
+        "kernels": machine.kernels(),
         "attention": _attention(),
         "embedded": embedded,
         "hub": hub,
@@ -146,6 +147,7 @@ def _sections(found: dict[str, Any]) -> dict[str, dict[str, str]]:
             "attention": f"{attention['default']} (there is {', '.join(others)} too)"
             if attention
             else "unknown",
+            "kernels": found["kernels"] or "PyTorch's alone",
             "hub": f"{state}, cache in {hub['cache']}" if hub else "unknown",
             "bytecode": "cached" if found["bytecode_cached"] else "not cached: slow starts",
         },

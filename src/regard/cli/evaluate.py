@@ -10,6 +10,7 @@ from regard.cli import options
 from regard.cli import training_options as told
 from regard.cli.io import counted, emit, to_json, verb
 from regard.cli.scores import json_metrics, plain, write_metrics
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.data.examples import Examples
@@ -42,8 +43,9 @@ def evaluate(
     """
     if (data is None) == (config is None):
         raise typer.BadParameter("give a file of examples, or --config", param_hint="--data")
-    from regard.training.settings import named_values
-    from regard.training.trained import computing
+    with uncollected():
+        from regard.training.settings import named_values
+        from regard.training.trained import computing
 
     args = computing(batch_size, use_cpu=on_cpu)
     chosen = named_values(set_ or [], "--set")

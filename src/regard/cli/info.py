@@ -12,6 +12,7 @@ import typer
 from regard.cli import costs, options
 from regard.cli.io import Record, counted, emit, to_json, verb, write_facts
 from regard.errors import CheckpointError, CheckpointNotFoundError, listing
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.checkpoints.files import CheckpointFolder
@@ -83,16 +84,17 @@ def _find(
     model: str | None, family: str | None, revision: str | None
 ) -> tuple[dict[str, Any], "Config", dict[str, Any]]:
     """Return what is asked for: where it was found, its configuration, and what its files say."""
-    from regard.checkpoints.files import (
-        ADAPTER_CONFIG,
-        adapter_base,
-        find_checkpoint,
-        read_json_object,
-    )
-    from regard.config import CONFIG_FILE
-    from regard.models import auto
-    from regard.models.origin import find_origin
-    from regard.pipelines.pipeline import MINILM
+    with uncollected():
+        from regard.checkpoints.files import (
+            ADAPTER_CONFIG,
+            adapter_base,
+            find_checkpoint,
+            read_json_object,
+        )
+        from regard.config import CONFIG_FILE
+        from regard.models import auto
+        from regard.models.origin import find_origin
+        from regard.pipelines.pipeline import MINILM
 
     if family is not None:
         config = auto.family(family).config()

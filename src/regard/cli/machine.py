@@ -9,27 +9,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-#: Feature -> torch's own probe, and the flag in Linux's /proc/cpuinfo for where torch has none.
-X86 = {
-    "avx2": ("_is_avx2_supported", "avx2"),
-    "avx512f": ("_is_avx512_supported", "avx512f"),
-    "avx512_bf16": ("_is_avx512_bf16_supported", "avx512_bf16"),
-    "amx": ("_is_amx_tile_supported", "amx_tile"),
-    "amx_fp16": ("_is_amx_fp16_supported", "amx_fp16"),
-}
-ARM = {
-    "neon": ("", "asimd"),
-    "sve": ("", "sve"),
-    "bf16": ("", "bf16"),
-    "fp16": ("", "asimdhp"),
-}
-#: Type -> the features any of which computes in it directly.
-NATIVE = {
-    "bfloat16": {"avx512_bf16", "amx", "bf16"},
-    "float16": {"amx_fp16", "fp16"},
-}
+from regard.processor import features, multiplies
+
 #: Extras of the package that are for those who work on it.
 DEVELOPMENT = {"benchmarks", "dev"}
 
@@ -95,12 +78,10 @@ def processor() -> dict[str, Any]:
     """Describe the processor, and what torch makes of it."""
     lines = _pairs(Path("/proc/cpuinfo"))
     memory = _pairs(Path("/proc/meminfo"))
-    flags = (lines.get("flags") or lines.get("Features") or "").split()
-    kinds = ARM if platform.machine().lower() in {"aarch64", "arm64"} else X86
     return {
         "model": lines.get("model name") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
-        "features": {name: _has(*probes, flags) for name, probes in kinds.items()},
+        "features": features(),
         "cores": _cores(),
         "threads": _torch().get_num_threads() if _torch() else None,
         "memory": _bytes(memory.get("MemTotal")) or _all_memory(),
@@ -108,10 +89,20 @@ def processor() -> dict[str, Any]:
     }
 
 
-def native_types(features: dict[str, bool | None]) -> list[str]:
+def native_types() -> list[str]:
     """Return the types in which the processor computes directly."""
-    present = {name for name, here in features.items() if here}
-    return ["float32", *(kind for kind, any_of in NATIVE.items() if any_of & present)]
+    halves: tuple[Literal["bfloat16", "float16"], ...] = ("bfloat16", "float16")
+    return ["float32", *filter(multiplies, halves)]
+
+
+def kernels() -> str | None:
+    """Return the file of the compiled kernels that regard uses here, or None."""
+    try:
+        from regard.native.library import chosen, library
+    except (ImportError, OSError):  # torch is broken, which is told as its own problem
+        return None
+    file = chosen()
+    return file.name if file is not None and library() is not None else None
 
 
 def gpus() -> list[dict[str, Any]]:
@@ -145,17 +136,6 @@ def _cuda(torch: Any) -> Iterator[dict[str, Any]]:
 def _torch() -> Any:
     """Return torch if it was imported: `Requirement.problem` has tried, and said what failed."""
     return sys.modules.get("torch")
-
-
-def _has(probe: str, flag: str, flags: list[str]) -> bool | None:
-    """Ask torch, else the flags; None where nobody knows."""
-    ask = getattr(getattr(_torch(), "cpu", None), probe, None) if probe else None
-    if ask is not None:
-        try:
-            return bool(ask())
-        except (RuntimeError, TypeError, OSError):  # private to torch: it may change
-            return flag in flags if flags else None
-    return flag in flags if flags else None
 
 
 def _requirement(line: str) -> Requirement:

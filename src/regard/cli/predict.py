@@ -14,6 +14,7 @@ from regard.checkpoints.write import write_text
 from regard.cli import options
 from regard.cli import training_options as told
 from regard.cli.io import Column, counted, emit, read_texts, shorten, verb, write_records
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.data.examples import Examples
@@ -49,8 +50,9 @@ def predict(
         raise ValueError(
             f"{output}: the name does not tell the format; wanted .csv, .tsv or .jsonl"
         )
-    from regard.training.settings import named_values
-    from regard.training.trained import computing, open_model, open_together
+    with uncollected():
+        from regard.training.settings import named_values
+        from regard.training.trained import computing, open_model, open_together
 
     chosen = named_values(set_ or [], "--set")
     args = computing(batch_size, use_cpu=on_cpu)

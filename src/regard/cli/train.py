@@ -11,6 +11,7 @@ from regard.cli import training_options as told
 from regard.cli.io import counted, emit, scaled, to_json, verb, write_facts
 from regard.cli.scores import by_task, json_tasks, write_metrics
 from regard.errors import listing
+from regard.importing import uncollected
 
 if typing.TYPE_CHECKING:
     from regard.training.job import Run
@@ -57,8 +58,9 @@ def train(
     A file of settings may have several tasks (tasks: NAME: {task: ..., data: ...}): one encoder
     learns all of them.
     """
-    from regard.training.job import open_run
-    from regard.training.settings import read_settings
+    with uncollected():
+        from regard.training.job import open_run
+        from regard.training.settings import read_settings
 
     run = open_run(read_settings(told.settings_of(context.params), config))
     if dry_run:

@@ -8,7 +8,7 @@ group avoid the tokens that groups before it took at the same step (Vijayakumar 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -18,9 +18,13 @@ from regard.generation.decode import Record, Seen, likeliest
 from regard.generation.rows import Row
 from regard.generation.rules import apply
 from regard.generation.stopping import reason
+from regard.native.best import best
+from regard.native.calls import usable
 
 #: The log-probability of what is as good as impossible, yet a number.
 HOPELESS = -1e9
+#: Words of a row up to which its best ones are found in one pass.
+_FEW = 64
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,16 @@ class Beams:
         for place, row in enumerate(rows):
             if len(row.ids) == row.prompt and place % (beams // self.options.groups):
                 row.score = HOPELESS  # all beams of a group are still the same text
-        scores = apply(plan.rules, logits.log_softmax(-1), rows, plan.padding)
-        likeliest(scores, rows, after_rules=bool(plan.rules))
-        if record is not None:
-            record.scores.append(([row.number for row in rows], scores))
-        sums = scores + torch.tensor([row.score for row in rows], device=scores.device)[:, None]
+        if record is None and not plan.rules and self._narrows(logits, rows):
+            sums = _narrowed(logits, rows, self._kept(rows[:beams]))
+        else:
+            scores = apply(plan.rules, logits.log_softmax(-1), rows, plan.padding)
+            likeliest(scores, rows, after_rules=bool(plan.rules))
+            if record is not None:
+                record.scores.append(([row.number for row in rows], scores))
+            sums = _Sums(scores + _so_far(rows, scores)[:, None])
         chosen = [
-            self._advance_prompt(rows[first : first + beams], sums[first : first + beams])
+            self._advance_prompt(rows[first : first + beams], sums.part(first, beams))
             for first in range(0, len(rows), beams)
         ]
         origin = [
@@ -117,6 +124,16 @@ class Beams:
         tokens = [candidate.token for candidates in chosen for candidate in candidates]
         rows[:] = [candidate.row for candidates in chosen for candidate in candidates]
         return torch.tensor(tokens, device=logits.device), origin
+
+    def _narrows(self, logits: Tensor, rows: Sequence[Row]) -> bool:
+        """Whether the best words of each row are all that is asked of the scores."""
+        alone = self.options.groups == 1 and not self.options.sample
+        few = self._kept(rows[: self.options.beams]) <= min(_FEW, logits.shape[1])
+        return alone and few and usable(logits) and logits.dtype == torch.float32
+
+    def _kept(self, rows: Sequence[Row]) -> int:
+        """Return how many texts with one token more are looked at: enough that some go on."""
+        return max(2, 1 + len(rows[0].plan.ends)) * len(rows)
 
     def results(self, rows: Sequence[Row]) -> list[Row]:
         """Return the best ended texts of each prompt, whose rows have all ended."""
@@ -130,7 +147,7 @@ class Beams:
             best += [replace(row, number=first + rank) for rank, row in enumerate(returned)]
         return best
 
-    def _advance_prompt(self, rows: Sequence[Row], sums: Tensor) -> list[_Candidate]:
+    def _advance_prompt(self, rows: Sequence[Row], sums: "_Sums") -> list[_Candidate]:
         """Return what each beam of one prompt becomes, and mark all when the prompt is done."""
         prompt, size = rows[0].number // self.options.beams, len(rows) // self.options.groups
         taken, running = Counter[int](), list[_Candidate]()
@@ -138,7 +155,7 @@ class Beams:
         for number in range(self.options.groups):
             first = number * size
             group = self.groups.setdefault((prompt, number), _Group())
-            scores = self._less_taken(sums[first : first + size], taken)
+            scores = self._less_taken(sums.part(first, size), taken)
             going = self._advance_group(group, rows[first : first + size], scores, first)
             taken.update(candidate.token for candidate in going)
             running += going
@@ -148,17 +165,17 @@ class Beams:
             candidate.row.ended = "beams" if done else ""
         return running
 
-    def _less_taken(self, sums: Tensor, taken: Counter[int]) -> Tensor:
+    def _less_taken(self, sums: "_Sums", taken: Counter[int]) -> "_Sums":
         """Return scores less what tokens cost that other groups took at this step."""
         if not taken or not self.options.diversity:
             return sums
-        sums = sums.clone()
-        counts = torch.tensor([*taken.values()], device=sums.device, dtype=sums.dtype)
-        sums[:, [*taken]] -= self.options.diversity * counts
-        return sums
+        values = sums.values.clone()
+        counts = torch.tensor([*taken.values()], device=values.device, dtype=values.dtype)
+        values[:, [*taken]] -= self.options.diversity * counts
+        return _Sums(values)
 
     def _advance_group(
-        self, group: _Group, rows: Sequence[Row], sums: Tensor, first: int
+        self, group: _Group, rows: Sequence[Row], sums: "_Sums", first: int
     ) -> list[_Candidate]:
         """Return the beams with which one group goes on; its ended texts are kept apart."""
         size, options = len(rows), self.options
@@ -195,10 +212,9 @@ class Beams:
             length = best.limit - best.prompt
         return best.score / length**power > group.ended[-1].score
 
-    def _candidates(self, rows: Sequence[Row], sums: Tensor, first: int) -> list[_Candidate]:
+    def _candidates(self, rows: Sequence[Row], sums: "_Sums", first: int) -> list[_Candidate]:
         """Return the best texts with one token more, or drawn ones; enough that some go on."""
-        keep = max(2, 1 + len(rows[0].plan.ends)) * len(rows)
-        flat = sums.flatten()
+        keep, flat = self._kept(rows), sums.values.flatten()
         if self.options.sample:
             places = _drawn(flat, min(keep, len(flat)), rows[0].generator)
         else:
@@ -206,11 +222,45 @@ class Beams:
         found: list[_Candidate] = []
         values = cast("list[float]", flat[places].tolist())
         for place, score in zip(cast("list[int]", places.tolist()), values, strict=True):
-            beam, token = divmod(place, sums.shape[1])
+            beam, token = sums.of(place)
             row = replace(rows[beam], ids=[*rows[beam].ids, token], ended="")
             row.ended = reason(row, row.plan.stops)
             found.append(_Candidate(first + beam, token, score, row))
         return found
+
+
+class _Sums(NamedTuple):
+    """The log-probabilities of texts with one token more.
+
+    Attributes:
+        values: (rows, words), or (rows, some) of the best words of each row.
+        words: Which words these are, if not all.
+    """
+
+    values: Tensor
+    words: Tensor | None = None
+
+    def part(self, first: int, count: int) -> "_Sums":
+        """Return those of some neighbouring rows."""
+        words = None if self.words is None else self.words[first : first + count]
+        return _Sums(self.values[first : first + count], words)
+
+    def of(self, place: int) -> tuple[int, int]:
+        """Return the row and the word of a place among all values."""
+        row, column = divmod(place, self.values.shape[1])
+        return row, column if self.words is None else int(self.words[row, column])
+
+
+def _narrowed(logits: Tensor, rows: Sequence[Row], count: int) -> _Sums:
+    """Return the sums of each row's best words, without writing down those of all others."""
+    values, words, totals = best(logits.contiguous(), count)
+    scores = values - totals
+    likeliest(scores, rows, after_rules=False)
+    return _Sums(scores + _so_far(rows, scores)[:, None], words)
+
+
+def _so_far(rows: Sequence[Row], like: Tensor) -> Tensor:
+    return torch.tensor([row.score for row in rows], device=like.device)
 
 
 def _drawn(scores: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

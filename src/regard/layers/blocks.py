@@ -17,6 +17,7 @@ from regard.attention.attention import Memory
 from regard.attention.cache import Cache, KeyValues, Remembered
 from regard.batch import Layout
 from regard.dropout import Dropout
+from regard.layers.norms import normalized_sum
 
 
 class _Layer(nn.Module):
@@ -62,9 +63,9 @@ class PostNormLayer(_Layer):
     ) -> Float[Tensor, "tokens width"]:
         """Run the layer over packed tokens."""
         attended = self.attend(hidden, layout, past)
-        hidden = self.attention_norm(hidden + self.dropout(attended))
+        hidden = normalized_sum(self.attention_norm, hidden, self.dropout(attended))
         fed = self.feed_forward_dropout(self.feed_forward(hidden))
-        return self.feed_forward_norm(hidden + fed)
+        return normalized_sum(self.feed_forward_norm, hidden, fed)
 
 
 class PreNormLayer(_Layer):
@@ -119,12 +120,12 @@ class PostNormDecoderLayer(_DecoderLayer):
     ) -> Float[Tensor, "tokens width"]:
         """Run the layer over packed tokens."""
         attended = self.attend(hidden, layout, past)
-        hidden = self.attention_norm(hidden + self.dropout(attended))
+        hidden = normalized_sum(self.attention_norm, hidden, self.dropout(attended))
         if memory is not None:
             crossed = self.cross_attention(hidden, layout, memory)
-            hidden = self.cross_attention_norm(hidden + self.dropout(crossed))
+            hidden = normalized_sum(self.cross_attention_norm, hidden, self.dropout(crossed))
         fed = self.feed_forward_dropout(self.feed_forward(hidden))
-        return self.feed_forward_norm(hidden + fed)
+        return normalized_sum(self.feed_forward_norm, hidden, fed)
 
 
 class PreNormDecoderLayer(_DecoderLayer):

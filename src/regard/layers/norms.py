@@ -4,6 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regard.native.calls import LANES, usable
+from regard.native.norm import add_norm
+from regard.watched import watched
+
 
 class RMSNorm(nn.Module):
     """``weight * x / rms(x)`` (Zhang and Sennrich 2019, section 4), computed at least in fp32.
@@ -30,3 +34,26 @@ class RMSNorm(nn.Module):
         exact = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         exact = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * exact.to(self.weight.dtype)
+
+
+def normalized_sum(
+    norm: nn.Module, hidden: Float[Tensor, "tokens width"], added: Float[Tensor, "tokens width"]
+) -> Float[Tensor, "tokens width"]:
+    """Return ``norm(hidden + added)``, in one pass where there is a kernel for it."""
+    if type(norm) is nn.LayerNorm and _one_pass(norm, hidden, added):
+        return add_norm(hidden, added, norm.weight, norm.bias, norm.eps)
+    return norm(hidden + added)
+
+
+def _one_pass(norm: nn.LayerNorm, hidden: Tensor, added: Tensor) -> bool:
+    return (
+        getattr(norm, "bias", None) is not None
+        and hidden.dtype == norm.weight.dtype == torch.float32
+        and added.dtype in (torch.float32, torch.bfloat16)
+        and hidden.shape == added.shape
+        and hidden.shape[-1] % LANES == 0
+        and hidden.is_contiguous()
+        and added.is_contiguous()
+        and usable(hidden, added, norm.weight, norm.bias)
+        and not watched(norm)
+    )

@@ -20,7 +20,6 @@ from regard.pipelines.job import Job
 from regard.pipelines.preparing import longest_input, prepare_model
 from regard.pipelines.reading import Cut, Reader, Window
 from regard.pipelines.running import LONG, OnError, Progress, Runner
-from regard.runtime.streams import even_budget, side_by_side, streams_of
 from regard.text.families import AutoTokenizer
 from regard.text.tokenizer import Tokenizer
 
@@ -171,27 +170,20 @@ class Pipeline(Runner):
         """Return what the model says of each window."""
         found: list[Any] = [None] * len(windows)
         lengths = [len(window.ids) for window in windows]
-        streams = streams_of(self.model)
-        budget = self.batch_tokens or usual_tokens(self.model.device) // streams
-        if streams > 1 and self.batch_tokens is None:
-            budget = even_budget(lengths, budget, streams)
+        budget = self.batch_tokens or usual_tokens(self.model.device)
         batches = [*token_batches(lengths, budget)]
         if self.batch_size is not None:
             batches = [part for batch in batches for part in _parts(batch, self.batch_size)]
         first = 0 if shown and len(batches) >= LONG else None
 
-        def say(batch: Sequence[int]) -> Sequence[Any]:
-            packed = TokenBatch.from_sequences(
-                [windows[i].ids for i in batch],
-                [windows[i].segments for i in batch],
-                device=self.model.device,
-            )
-            with torch.inference_mode():
-                return job.forward(packed)
-
-        with Progress(self.task, first, len(windows)) as told:
-            for batch, said in zip(batches, side_by_side(say, batches, streams), strict=True):
-                for index, result in zip(batch, said, strict=True):
+        with Progress(self.task, first, len(windows)) as told, torch.inference_mode():
+            for batch in batches:
+                packed = TokenBatch.from_sequences(
+                    [windows[i].ids for i in batch],
+                    [windows[i].segments for i in batch],
+                    device=self.model.device,
+                )
+                for index, result in zip(batch, job.forward(packed), strict=True):
                     found[index] = result
                 told.advance(len(batch))
         return found

@@ -9,17 +9,17 @@ gradients are wanted, in training, and when weights are not what they were.
 import copy
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook  # pyright: ignore[reportPrivateUsage] - torch has no other word for it
 
 from regard.attention.attention import Attention
 from regard.errors import notices
 from regard.layers.feed_forward import FeedForward, GatedFeedForward, WideLinear
 from regard.linear import Linear
 from regard.runtime.products import Product
+from regard.watched import watched
 
 
 class Packed:
@@ -106,9 +106,20 @@ class FastAttention(Attention):
 
 
 class FastFeedForward(FeedForward):
-    """A feed-forward whose activation is part of the first product."""
+    """A feed-forward whose activation is part of the first product, or between two of one kind."""
 
     packed: Packed
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Transform each token by itself."""
+        if not isinstance(self.down, FastLinear) or watched(self.up, self.dropout, self.down):
+            return super().forward(hidden)
+        if not (
+            self.packed.ready(hidden, (self.up,)) and self.down.packed.ready(hidden, (self.down,))
+        ):
+            return super().forward(hidden)
+        mapped = self.packed.product.then(hidden, self.activation, self.down.packed.product)
+        return mapped.to(hidden.dtype)
 
     def widened(self, hidden: Tensor) -> Tensor:
         """Return ``activation(up(x))``."""
@@ -129,16 +140,6 @@ class FastGatedFeedForward(GatedFeedForward):
             return super().widened(hidden)
         gate, up = self.packed.product(hidden).chunk(2, -1)
         return self.activation(gate) * up
-
-
-#: Where torch keeps what wants to see a module's inputs, and its outputs.
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-
-
-def watched(*modules: nn.Module) -> bool:
-    """Whether something wants to see what goes in or out of one of these modules."""
-    every = cast("Any", _has_any_global_hook())
-    return bool(every) or any(len(vars(module)[name]) for module in modules for name in _HOOKS)
 
 
 class _Kind(NamedTuple):

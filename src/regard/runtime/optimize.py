@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.layers.feed_forward import FeedForward
+from regard.models.generative import Generative
 from regard.models.vocabulary import bias_of
 from regard.runtime.fused import Packed, maps_of, pack, unpack
 from regard.runtime.memory import keep_freed
@@ -55,14 +56,15 @@ def optimize(
     with torch.inference_mode(), seeing(model) as seen:
         for arguments in _calls(model, inputs, MANY if chosen == "int8" else FEW):
             model(**arguments)
-    floors = _floors(model)
+    floors, writes = _floors(model), isinstance(model, Generative)
     for module, maps in [*_plan(model, seen)]:
         weight, bias = _joined(maps)
         if chosen == "int8":
             bias = None if bias is None else bias.float()
-            product = quantized(weight.float(), bias, seen.sample(maps[0]), floors.get(maps[0]))
+            sample, floor = seen.sample(maps[0]), floors.get(maps[0])
+            product = quantized(weight.float(), bias, sample, floor, few=writes)
         else:
-            product = _product(weight, bias, chosen)
+            product = _product(weight, bias, chosen, few=writes)
         pack(module, product, maps)
     return model
 
@@ -121,9 +123,11 @@ def _joined(maps: Sequence[nn.Linear]) -> tuple[Tensor, Tensor | None]:
     return torch.cat(weights), torch.cat(whole)
 
 
-def _product(weight: Tensor, bias: Tensor | None, precision: Precision) -> Product:
+def _product(weight: Tensor, bias: Tensor | None, precision: Precision, *, few: bool) -> Product:
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    return (Blocked if weight.device.type == "cpu" else Plain)(weight, bias, dtype)
+    if weight.device.type != "cpu":
+        return Plain(weight, bias, dtype)
+    return Blocked(weight, bias, dtype, few=few)
 
 
 def _floors(model: nn.Module) -> dict[nn.Linear, float]:

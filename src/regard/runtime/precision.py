@@ -1,13 +1,12 @@
 """In which numbers a model is to compute, and what this processor is fast in."""
 
 import platform
-from functools import cache
-from pathlib import Path
 from typing import Literal, TypeGuard, get_args
 
 import torch
 
 from regard.errors import nearest
+from regard.processor import multiplies
 
 Precision = Literal["fp32", "bf16", "int8"]
 
@@ -45,10 +44,7 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether products in bf16 are faster than in fp32: there are instructions for them."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu" or not _computes_bf16(device):
-        return False
-    flags = ("avx512_bf16", "amx_bf16", "bf16")
-    return _probe("_is_avx512_bf16_supported", "_is_amx_tile_supported") or _flagged(*flags)
+    return device.type == "cpu" and _computes_bf16(device) and multiplies("bfloat16")
 
 
 def _computes_bf16(device: torch.device) -> bool:
@@ -58,33 +54,9 @@ def _computes_bf16(device: torch.device) -> bool:
 
 def multiplies_int8(device: torch.device) -> bool:
     """Whether there are instructions for products of bytes."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    flags = ("avx512_vnni", "avx_vnni", "amx_int8")
-    return _probe("_is_vnni_supported", "_is_amx_tile_supported") or _flagged(*flags)
+    here = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return here and multiplies("int8")
 
 
 def _known(precision: str) -> TypeGuard[Precision]:
     return precision in get_args(Precision)
-
-
-def _probe(*names: str) -> bool:
-    """Ask torch, whose probes are private and may be missing."""
-    probes = (getattr(torch.cpu, name, None) for name in names)
-    return any(probe() for probe in probes if probe is not None)
-
-
-@cache
-def _flagged(*flags: str) -> bool:
-    """Ask Linux, for processors that torch has no probe for."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    found = {
-        word
-        for line in lines
-        if line.lower().startswith(("flags", "features"))
-        for word in line.split()
-    }
-    return bool(found.intersection(flags))

@@ -14,11 +14,16 @@ from torch import Tensor
 
 from regard.layers.activations import ACTIVATIONS, Activation
 from regard.linear import PARTS
+from regard.native.calls import usable
+from regard.native.few import few_halves, multiply_few_halves, with_room
+from regard.runtime.curves import curve_of
 from regard.runtime.precision import Precision
 
 #: oneDNN compiles a kernel for each number of rows, and packed batches have ever another one:
 #: above this many, rows are filled up to a multiple of it.
 ROWS = 64
+#: Rows up to which reading weights of two bytes takes more time than multiplying by them.
+FEW = 4
 
 _onednn = cast("Any", torch.ops.mkldnn)
 
@@ -54,6 +59,10 @@ class Product(ABC):
     def __call__(self, x: Tensor, act: Activation | None = None) -> Tensor:
         """Map (rows, in) to (rows, out), in the type that the product gives."""
 
+    def then(self, x: Tensor, act: Activation, after: "Product") -> Tensor:
+        """Map by this product, an activation, and another product."""
+        return after(self(x, act))
+
 
 class Blocked(Product):
     """A product in fp32 or bf16 by oneDNN, from weights in its own blocks.
@@ -62,18 +71,28 @@ class Blocked(Product):
         weight: (out, in).
         bias: (out,), or None.
         dtype: `torch.float32` or `torch.bfloat16`, of the product and of its results.
+        few: Whether it will often be of few rows: then bf16 weights are kept twice, and the results
+            for few rows are in fp32.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, few: bool = False
+    ) -> None:
         self.dtype = dtype
         self.precision = "fp32" if dtype == torch.float32 else "bf16"
         self.least = PARTS + 1 if dtype == torch.float32 else 1
         plain = weight.detach().to(dtype).contiguous()
         self.weight: Tensor = _onednn._reorder_linear_weight(plain, ROWS)
         self.bias = None if bias is None else bias.detach().to(dtype)
+        self.few = few_halves(plain) if few and dtype == torch.bfloat16 else None
+        self.room = None if self.few is None else with_room(_floats(bias, len(weight)))
 
     def __call__(self, x: Tensor, act: Activation | None = None) -> Tensor:
         """Map (rows, in) to (rows, out)."""
+        if self.few is not None and self.room is not None and len(x) <= FEW and usable(x):
+            curve = None if act is None else curve_of(act)
+            mapped = multiply_few_halves(x.float().contiguous(), self.few, self.room, curve)
+            return mapped if act is None or curve is not None else act(mapped)
         post = Post() if act is None else POSTS.get(act)
         given = (filled(x, self.dtype), self.weight, self.bias)
         if post is None or act is None:
@@ -98,21 +117,30 @@ class Plain(Product):
         return mapped if act is None else act(mapped)
 
 
+def _floats(bias: Tensor | None, outputs: int) -> Tensor:
+    return torch.zeros(outputs) if bias is None else bias.detach().float()
+
+
 def filled(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return (rows, width) in a type, with more rows of any values up to a multiple of `ROWS`.
 
     Few rows stay as they are. Rows of what `filled` gave before are there already.
     """
     rows, width = x.shape
-    if rows <= ROWS or rows % ROWS == 0:
+    wanted = filled_rows(rows)
+    if rows == wanted:
         return x.to(dtype).contiguous()
-    wanted = -(-rows // ROWS) * ROWS
     if x.dtype == dtype and x.is_contiguous() and _room(x) >= wanted * width:
         return x.as_strided((wanted, width), (width, 1))
     whole = torch.empty(wanted, width, dtype=dtype)
     whole[:rows].copy_(x)
     whole[rows:].zero_()
     return whole
+
+
+def filled_rows(rows: int) -> int:
+    """Return how many rows a product has in place of so many: few stay, others become even."""
+    return rows if rows <= ROWS else -(-rows // ROWS) * ROWS
 
 
 def _room(x: Tensor) -> int:

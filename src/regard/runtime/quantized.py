@@ -15,7 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regard.layers.activations import ACTIVATIONS, Activation
-from regard.runtime.products import ROWS, Product
+from regard.native.bytes import Levels, Scaling, finish_, levels, relevel
+from regard.native.calls import LANES, usable
+from regard.native.few import few_bytes, multiply_few_bytes, with_room
+from regard.runtime.curves import curve_of
+from regard.runtime.products import ROWS, Product, filled_rows
 
 _onednn = cast("Any", torch.ops.onednn)
 
@@ -24,6 +28,8 @@ _SHARES = (0.0, 0.3, 0.5, 0.7)
 #: Outputs by which a share is chosen.
 _JUDGED = 4096
 _TINY = 1e-12
+#: Rows up to which reading the weights takes more time than multiplying by them.
+FEW = 24
 #: No activation gives less; where inputs are known to be above, all 256 bytes are used for them.
 FLOORS: Mapping[Activation, float] = {
     ACTIVATIONS["gelu"]: -0.17,
@@ -39,32 +45,81 @@ class Bytes(Product):
     Args:
         weight: (out, in).
         bias: (out,), or None.
+        few: Whether to keep the weights also as they are read for few rows.
+
+    Attributes:
+        zero: Which byte stands for zero.
+        scaling: Factor and offset of the inputs' columns, if they are on both sides of zero then.
+        floor: Else no input is below it.
     """
 
     precision = "int8"
-    #: Which byte stands for zero.
     zero: int
+    scaling: Scaling = None
+    floor: float = 0.0
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, few: bool = False) -> None:
         self.scale = weight.abs().amax(1).div_(127).clamp_(min=_TINY)
         rounded = (weight / self.scale[:, None]).round_().to(torch.int8)
         self.weight = _onednn.qlinear_prepack(rounded, [ROWS, weight.shape[1]])
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
-        self.bias = torch.zeros(len(weight)) if bias is None else bias
+        self.few = few_bytes(rounded, self.scale) if few else None
+        self.bias = with_room(torch.zeros(len(weight)) if bias is None else bias)
+        self.compiled = weight.shape[1] % LANES == 0
 
     def __call__(self, x: Tensor, act: Activation | None = None) -> Tensor:
         """Map (rows, in) to (rows, out)."""
-        levels, step = self.levels(x.float())
-        # Floats become signed bytes quickly, and unsigned ones, which oneDNN wants, do not.
-        found = levels.round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
-        given = (found, 1.0, self.zero, self.weight, self.scale, self.zeros, None)
-        product = _onednn.qlinear_pointwise(*given, 1.0, 0, torch.float32, "none", [], "")
-        mapped = torch.addcmul(self.bias, product, step, out=product)
+        if self.few is None or len(x) > FEW or not usable(x):
+            return self.of(self.rounded(x), act)
+        curve = None if act is None else curve_of(act)
+        x = x.float().contiguous()
+        mapped = multiply_few_bytes(x, self.scaling, self.floor, self.few, self.bias, curve)
+        return mapped if act is None or curve is not None else act(mapped)
+
+    def of(self, given: Levels, act: Activation | None = None) -> Tensor:
+        """Map inputs that are bytes already."""
+        sums, curve = self.sums(given), None if act is None else curve_of(act)
+        if self.compiled and usable(sums):
+            finish_(sums, given.steps, self.bias, curve)
+            return sums if act is None or curve is not None else act(sums)
+        mapped = torch.addcmul(self.bias, sums, given.steps, out=sums)
         return mapped if act is None else act(mapped)
 
-    def levels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs as numbers from -128 to 127, and for each row (rows, 1) what 1 is worth."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it rounds")
+    def then(self, x: Tensor, act: Activation, after: Product) -> Tensor:
+        """Map by this product, an activation, and another product."""
+        curve, short = curve_of(act), self.few is not None and len(x) <= FEW
+        if short or curve is None or not isinstance(after, Unsigned) or not usable(x):
+            return super().then(x, act, after)
+        if not (self.compiled and after.compiled):
+            return super().then(x, act, after)
+        given = self.rounded(x)
+        sums = self.sums(given)
+        again = relevel(sums, given.steps, self.bias, curve, after.floor, len(given.bytes))
+        return after.of(again)
+
+    def rounded(self, x: Tensor) -> Levels:
+        """Return inputs as bytes, and what the bytes of each row are worth."""
+        x = x.float().contiguous()
+        if self.compiled and usable(x):
+            return levels(x, self.scaling, self.floor, filled_rows(len(x)))
+        if self.scaling is None:
+            step = x.amax(-1, keepdim=True).sub_(self.floor).div_(255).clamp_(min=_TINY)
+            factor = step.reciprocal()
+            numbers = torch.addcmul(-self.floor * factor - 128, x, factor)
+        else:
+            factor, offset = self.scaling
+            even = torch.addcmul(offset, x, factor)
+            step = even.abs().amax(-1, keepdim=True).div_(127).clamp_(min=_TINY)
+            numbers = even.mul_(step.reciprocal())
+        # Floats become signed bytes quickly, and unsigned ones, which oneDNN wants, do not.
+        found = numbers.round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
+        return Levels(found, step)
+
+    def sums(self, given: Levels) -> Tensor:
+        """Return the products of bytes, (rows, out), as multiples of the rows' steps."""
+        whole = (given.bytes, 1.0, self.zero, self.weight, self.scale, self.zeros, None)
+        sums = _onednn.qlinear_pointwise(*whole, 1.0, 0, torch.float32, "none", [], "")
+        return sums[: len(given.steps)]
 
 
 class Signed(Bytes):
@@ -85,16 +140,12 @@ class Signed(Bytes):
         bias: Tensor | None,
         shift: Tensor,
         range: Tensor,  # noqa: A002 - what it is
+        *,
+        few: bool = False,
     ) -> None:
-        super().__init__(weight * range, F.linear(shift, weight, bias))
-        self.factor = range.reciprocal()
-        self.offset = -shift * self.factor
-
-    def levels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Divide by the largest of the row, on either side."""
-        even = torch.addcmul(self.offset, x, self.factor)
-        step = even.abs().amax(-1, keepdim=True).div_(127).clamp_(min=_TINY)
-        return even.mul_(step.reciprocal()), step
+        super().__init__(weight * range, F.linear(shift, weight, bias), few=few)
+        factor = range.reciprocal()
+        self.scaling = factor, -shift * factor
 
 
 class Unsigned(Bytes):
@@ -108,20 +159,21 @@ class Unsigned(Bytes):
 
     zero = 0
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, floor: float) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, floor: float, *, few: bool = False
+    ) -> None:
         shift = torch.full((weight.shape[1],), floor)
-        super().__init__(weight, F.linear(shift, weight, bias))
+        super().__init__(weight, F.linear(shift, weight, bias), few=few)
         self.floor = floor
-
-    def levels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Divide by the largest of the row."""
-        step = x.amax(-1, keepdim=True).sub_(self.floor).div_(255).clamp_(min=_TINY)
-        factor = step.reciprocal()
-        return torch.addcmul(-self.floor * factor - 128, x, factor), step
 
 
 def quantized(
-    weight: Tensor, bias: Tensor | None, sample: Tensor, floor: float | None = None
+    weight: Tensor,
+    bias: Tensor | None,
+    sample: Tensor,
+    floor: float | None = None,
+    *,
+    few: bool = False,
 ) -> Bytes:
     """Return the product of bytes that errs least.
 
@@ -130,15 +182,18 @@ def quantized(
         bias: (out,), or None.
         sample: (rows, in), inputs of the kind to come.
         floor: What no input is below, if that is known.
+        few: Whether it will often be of few rows: then the weights are kept twice.
     """
-    product = _least_wrong(weight, bias, sample, floor)
+    product = _least_wrong(weight, bias, sample, floor, few=few)
     product.bias += (F.linear(sample, weight, bias) - product(sample)).mean(0)
     return product
 
 
-def _least_wrong(weight: Tensor, bias: Tensor | None, sample: Tensor, floor: float | None) -> Bytes:
+def _least_wrong(
+    weight: Tensor, bias: Tensor | None, sample: Tensor, floor: float | None, *, few: bool
+) -> Bytes:
     if floor is not None:
-        return Unsigned(weight, bias, floor)
+        return Unsigned(weight, bias, floor, few=few)
     shift = sample.mean(0)
     reach = (sample - shift).abs().amax(0).clamp_(min=1e-5)
     against = weight.abs().amax(0).clamp_(min=1e-5)
@@ -150,4 +205,4 @@ def _least_wrong(weight: Tensor, bias: Tensor | None, sample: Tensor, floor: flo
         wrong = Signed(part, None, shift, ranges[share])(sample) - wanted
         return wrong.square_().sum().item()
 
-    return Signed(weight, bias, shift, ranges[min(_SHARES, key=error)])
+    return Signed(weight, bias, shift, ranges[min(_SHARES, key=error)], few=few)

@@ -18,7 +18,7 @@ from regard.models.encoder import TextBase
 from regard.models.vision import ImageEncoder
 from regard.pipelines.feature_extraction import FeatureExtractionPipeline
 from regard.pipelines.job import per_sequence
-from regard.pipelines.pipeline import BATCH_TOKENS
+from regard.pipelines.pipeline import usual_tokens
 from regard.pipelines.sentence_encoder import SentenceEncoder, normalized
 from regard.selection.linear import cross_validated
 from regard.selection.subject import Score, Subject, Terms, batch
@@ -187,7 +187,7 @@ class Words(Frozen):
         ids = rows.column("input_ids")
         segments = rows.column("token_type_ids") if "token_type_ids" in rows.column_names else None
         found: list[Any] = [None] * len(rows)
-        for numbers in token_batches([*map(len, ids)], BATCH_TOKENS):
+        for numbers in token_batches([*map(len, ids)], usual_tokens(self.model.device)):
             second = None if segments is None else [segments[n] for n in numbers]
             packed = TokenBatch.from_sequences([ids[n] for n in numbers], second)
             with torch.inference_mode():

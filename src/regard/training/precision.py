@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from regard.errors import ConfigError, notices
+from regard.processor import multiplies
 from regard.training.arguments import TrainingArguments
 from regard.training.half import HalfProducts
 
@@ -37,5 +38,5 @@ def check(device: torch.device, args: TrainingArguments) -> None:
     """Say so when bf16 was asked for on a processor that has no instructions for it."""
     if device.type != "cpu" or not (args.bf16 or args.bf16_full_eval):
         return
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not multiplies("bfloat16"):
         notices.warning("bf16 is slow here: this processor has no instructions for it")

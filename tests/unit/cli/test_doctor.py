@@ -1,11 +1,13 @@
 import importlib.metadata
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from regard import processor
 from regard.cli import doctor, machine
 from regard.errors import CheckpointError
 
@@ -142,26 +144,35 @@ def test_missing_and_failing_probes_crash_nothing(run, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx2_supported", broken, raising=False)
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     monkeypatch.setattr(machine, "_pairs", lambda _: {})
+    monkeypatch.setattr(processor, "flags", frozenset)
     monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
     features = found(run("doctor", "--json"))["processor"]["features"]
     assert features["avx2"] is features["amx"] is None
     assert run("doctor").exit_code == 0
 
 
-def test_flags_stand_in_for_probes(monkeypatch, tmp_path):
+def test_values_in_proc(tmp_path):
     path = tmp_path / "cpuinfo"
-    path.write_text("model name\t: Fine CPU\nflags\t\t: fpu amx_tile\n\nflags\t\t: other\n")
-    lines = machine._pairs(path)
-    assert lines["model name"] == "Fine CPU"
-    assert machine._has("_no_such_probe", "amx_tile", lines["flags"].split()) is True
-    assert machine._has("_no_such_probe", "avx2", lines["flags"].split()) is False
-    assert machine._has("_no_such_probe", "avx2", []) is None
+    path.write_text("model name\t: Fine CPU\n\nmodel name\t: other\n")
+    assert machine._pairs(path) == {"model name": "Fine CPU"}
 
 
-def test_native_types_follow_the_features():
-    assert machine.native_types({"avx2": True, "amx": None}) == ["float32"]
-    assert machine.native_types({"amx": True}) == ["float32", "bfloat16"]
-    assert machine.native_types({"bf16": True, "fp16": True}) == ["float32", "bfloat16", "float16"]
+@pytest.mark.parametrize(
+    ("here", "native"),
+    [({}, []), ({"avx2", "amx"}, ["bfloat16"]), ({"bf16", "fp16"}, ["bfloat16", "float16"])],
+    ids=["neither", "bf16", "both"],
+)
+def test_native_types_follow_the_features(here, native, monkeypatch):
+    monkeypatch.setattr(processor, "features", lambda: dict.fromkeys(here, True))
+    assert machine.native_types() == ["float32", *native]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_kernels(run, monkeypatch, there):
+    monkeypatch.setattr("regard.native.library.chosen", lambda: Path("folder/kernels-avx2.so"))
+    monkeypatch.setattr("regard.native.library.library", lambda: object() if there else None)
+    assert found(run("doctor", "--json"))["kernels"] == ("kernels-avx2.so" if there else None)
+    assert ("kernels-avx2.so" if there else "PyTorch's alone") in run("doctor").stdout
 
 
 @pytest.mark.parametrize(

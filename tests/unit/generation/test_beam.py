@@ -43,6 +43,26 @@ def test_groups_of_one_beam_avoid_what_groups_before_them_took(gpt2, diversity):
     assert len({tuple(ids) for ids in groups}) > 1
 
 
+@pytest.mark.parametrize("beams", [2, 4])
+def test_the_best_words_are_all_that_beams_need(model, beams, monkeypatch):
+    """Looked at alone, or among the scores of all words."""
+    options = {"num_beams": beams, "num_return_sequences": beams, "max_new_tokens": NEW}
+    options["return_dict_in_generate"] = True
+    found = model.generate([PROMPT, PROMPT[:2]], **options)
+    monkeypatch.setattr("regard.generation.beam.usable", lambda *_: False)
+    whole = model.generate([PROMPT, PROMPT[:2]], **options)
+    assert torch.equal(found.sequences, whole.sequences)
+    torch.testing.assert_close(found.sequences_scores, whole.sequences_scores)
+
+
+def test_a_damaged_model_is_told_of_in_beams(make):
+    model = make("gpt2")
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match="no number"):
+        model.generate([PROMPT], num_beams=2, max_new_tokens=2)
+
+
 def test_groups_that_need_not_avoid_each_other_are_plain_beams(model):
     options = {"max_new_tokens": NEW, "length_penalty": 0.7}
     plain = model.generate([PROMPT], num_beams=2, num_return_sequences=2, **options)

@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from regard.training import precision
+from regard.training.arguments import TrainingArguments
 from regard.training.half import HalfProducts
 
 
@@ -78,3 +80,11 @@ def test_a_frozen_weight_gets_no_gradient():
         F.linear(x, weight, bias).sum().backward()
     assert weight.grad is None
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("here", [True, False])
+def test_bf16_without_instructions_for_it_is_told(here, bf16, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(precision, "multiplies", lambda kind: here and kind == "bfloat16")
+    precision.check(torch.device("cpu"), TrainingArguments(str(tmp_path), bf16=bf16))
+    assert ["bf16 is slow here" in said for said in caplog.messages] == [True] * (bf16 and not here)
