@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.native.library import library
 
@@ -48,6 +48,8 @@ class Kernel:
         return library() is not None and hasattr(library(), self.name)
 
 
+#: Others (of FSDP, of those who trace) are tensors by name only.
+_PLAIN = (Tensor, nn.Parameter)
 #: How many look at every operation (`torch.utils.flop_counter` does), and would not see kernels.
 _watching = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportPrivateUsage] - torch has no other word for it
 
@@ -59,7 +61,7 @@ def usable(*tensors: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not _watching()
         and not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors))
-        and all(each.device.type == "cpu" and type(each) is Tensor for each in tensors)
+        and all(each.device.type == "cpu" and type(each) in _PLAIN for each in tensors)
     )
 
 

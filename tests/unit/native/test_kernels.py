@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from regard.attention.attention import Attention
 from regard.attention.cache import Cache
@@ -14,6 +15,8 @@ from regard.attention.kernels import eager
 from regard.attention.patterns import ALL, Pattern
 from regard.batch import Layout
 from regard.layers.activations import ACTIVATIONS
+from regard.layers.blocks import PostNormLayer
+from regard.layers.feed_forward import FeedForward
 from regard.native import attention, best, bytes, calls, few, norm  # noqa: A004 - a module's name
 from regard.native.library import FOLDER, LIBRARIES, library
 from regard.processor import flags
@@ -259,11 +262,23 @@ def test_what_they_do_not_do():
     assert not compiled_fits(query.requires_grad_(), query, query, layout, ALL, 0.0)
 
 
-def test_a_module_takes_them(monkeypatch):
-    """And gives the same without them, and the same gradients."""
-    module = Attention(64, 2).eval()
+def test_an_encoder_takes_them(monkeypatch):
+    """And gives the same without them."""
+    layer = PostNormLayer(
+        Attention(64, 2), FeedForward(64, 96, "gelu"), (nn.LayerNorm(64), nn.LayerNorm(64))
+    ).eval()
     layout, x = Layout.from_lengths([5, 9]), torch.randn(14, 64)
+    called = []
+    for kernel in KERNELS:
+        bound = kernel._bound
+        monkeypatch.setattr(
+            kernel,
+            "_bound",
+            lambda bound=bound, kernel=kernel: called.append(kernel.name) or bound(),
+        )
     with torch.inference_mode():
-        found = module(x, layout)
-        monkeypatch.setattr("regard.attention.compiled.usable", lambda *_: False)
-        torch.testing.assert_close(found, module(x, layout))
+        found = layer(x, layout)
+        assert {*called} == {"regard_attention", "regard_add_norm"}
+        for module in ("attention.compiled", "layers.norms"):
+            monkeypatch.setattr(f"regard.{module}.usable", lambda *_: False)
+        torch.testing.assert_close(found, layer(x, layout))
