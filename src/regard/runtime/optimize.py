@@ -56,15 +56,15 @@ def optimize(
     with torch.inference_mode(), seeing(model) as seen:
         for arguments in _calls(model, inputs, MANY if chosen == "int8" else FEW):
             model(**arguments)
-    floors, writes = _floors(model), isinstance(model, Generative)
+    floors, writing = _floors(model), _writing(model)
     for module, maps in [*_plan(model, seen)]:
         weight, bias = _joined(maps)
         if chosen == "int8":
             bias = None if bias is None else bias.float()
             sample, floor = seen.sample(maps[0]), floors.get(maps[0])
-            product = quantized(weight.float(), bias, sample, floor, few=writes)
+            product = quantized(weight.float(), bias, sample, floor, few=module in writing)
         else:
-            product = _product(weight, bias, chosen, few=writes)
+            product = _product(weight, bias, chosen, few=module in writing)
         pack(module, product, maps)
     return model
 
@@ -128,6 +128,13 @@ def _product(weight: Tensor, bias: Tensor | None, precision: Precision, *, few: 
     if weight.device.type != "cpu":
         return Plain(weight, bias, dtype)
     return Blocked(weight, bias, dtype, few=few)
+
+
+def _writing(model: nn.Module) -> set[nn.Module | None]:
+    """Return what a model writes by, a few vectors at a time."""
+    if not isinstance(model, Generative):
+        return set()
+    return {*model.decoder_layers().modules(), model.get_output_embeddings()}
 
 
 def _floors(model: nn.Module) -> dict[nn.Linear, float]:

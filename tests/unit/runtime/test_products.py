@@ -2,10 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import regard
 from regard.layers.activations import ACTIVATIONS
+from regard.native.library import library
 from regard.runtime.precision import multiplies_int8
 from regard.runtime.products import ROWS, Blocked, Plain, filled
-from regard.runtime.quantized import FLOORS, Signed, Unsigned, quantized
+from regard.runtime.quantized import FEW, FLOORS, Signed, Unsigned, quantized
 
 needs_bytes = pytest.mark.skipif(
     not multiplies_int8(torch.device("cpu")), reason="this processor has no VNNI"
@@ -131,3 +133,64 @@ class TestBytes:
         kept = [0, 1, 2, 4, 5, 6, 7]
         assert torch.equal(alone[kept], beside[kept])
         assert not torch.equal(alone[3], beside[3])
+
+    @pytest.mark.parametrize("act", [None, "gelu", "silu"])
+    @pytest.mark.parametrize("rows", [1, 5, FEW, FEW + 1])
+    def test_few_rows_are_as_among_many(self, layer, rows, act):
+        """The kernel for few rows multiplies the same bytes."""
+        weight, bias = layer
+        function = None if act is None else ACTIVATIONS[act]
+        sample = torch.randn(300, 96)
+        many, few = (quantized(weight, bias, sample, few=each) for each in (False, True))
+        with torch.inference_mode():
+            x = torch.randn(rows, 96)
+            torch.testing.assert_close(few(x, function), many(x, function), atol=3e-5, rtol=1e-5)
+
+    @pytest.mark.parametrize("rows", [1, 40])
+    @pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu"])
+    def test_two_products_with_an_activation_between(self, layer, rows, act):
+        """In one go, or with what is between them written down: bytes may be rounded otherwise."""
+        weight, bias = layer
+        function = ACTIVATIONS[act]
+        x = torch.randn(300, 96)
+        first = quantized(weight, bias, x)
+        inner = function(F.linear(x, weight, bias))
+        last = quantized(torch.randn(32, 48) / 7, torch.randn(32), inner, FLOORS[function])
+        with torch.inference_mode():
+            found = first.then(x[:rows], function, last)
+            wanted = last(function(first(x[:rows])))
+        assert float((found - wanted).norm() / wanted.norm()) < 2e-3
+
+
+@pytest.mark.skipif(not BF16, reason="no bf16")
+@pytest.mark.parametrize("act", [None, "gelu", "silu"])
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_few_rows_in_bf16(layer, rows, act):
+    weight, bias = layer
+    function = None if act is None else ACTIVATIONS[act]
+    product = Blocked(weight, bias, torch.bfloat16, few=True)
+    with torch.inference_mode():
+        x = torch.randn(rows, 96)
+        wanted = F.linear(x, weight.bfloat16().float(), bias)
+        wanted = wanted if function is None else function(wanted)
+        torch.testing.assert_close(product(x, function).float(), wanted, atol=2e-2, rtol=1e-2)
+
+
+@needs_bytes
+def test_only_what_writes_is_laid_out_for_few_rows():
+    torch.manual_seed(0)
+    config = regard.MarianConfig(
+        d_model=64, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=256, decoder_ffn_dim=256, vocab_size=300,
+        pad_token_id=0, decoder_start_token_id=0,
+    )  # fmt: skip
+    model = regard.optimize(regard.MarianMTModel(config), "int8")
+    laid = {
+        name: module.packed.product.few is not None
+        for name, module in model.named_modules()
+        if hasattr(module, "packed")
+    }
+    assert laid
+    wanted = library() is not None and hasattr(library(), "regard_few_bytes")
+    for name, found in laid.items():
+        assert found == (wanted and "encoder" not in name), name
