@@ -8,11 +8,11 @@
 #define TINY 1e-12f
 #define SPAN 16 /* rows that a thread takes at a time */
 
-/* How rows of floats become bytes: either (x factor + offset) / step + 128, which is for numbers on
-   both sides of zero, or (x - floor) / step where there is no factor. */
+/* How rows of floats become bytes: as (x factor + offset) / step, if that is never below zero, or else,
+   for numbers on both sides of it, plus 128. */
 struct rounding {
     const float *factor, *offset;
-    float floor;
+    int signs;
 };
 
 /* What becomes of a sum of products: activation(sum step scale + bias). The activation is
@@ -35,34 +35,20 @@ INLINE vec activated(vec x, const struct finishing *how) {
     return x * (near * sum + 0.5f);
 }
 
-/* `wrong` is zero, or no number where a row has one that is none: then so is the step. */
-INLINE float written(const float *row, long width, const struct rounding *how, vec high, vec wrong,
-                     uint8_t *out) {
-    float least = how->factor ? 0 : how->floor;
-    float step = (largest(high) - least) / (how->factor ? 127.0f : 255.0f);
-    step = (step > TINY ? step : TINY) + sum_of(wrong);
-    vec times = all(1 / step), from = all(how->factor ? 128.0f : -least / step);
-    for (long i = 0; i < width; i += LANES) store_bytes(out + i, load(row + i) * times + from);
-    return step;
-}
-
-/* Rounds one row, and returns its step. */
+/* Rounds one row, and returns its step: no number where the row has one that is none. */
 static float round_row(const float *x, long width, const struct rounding *how, uint8_t *out, float *room) {
-    vec high = all(how->factor ? 0 : how->floor), wrong = all(0);
-    if (!how->factor) {
-        for (long i = 0; i < width; i += LANES) {
-            high = max_of(high, load(x + i));
-            wrong += load(x + i) * 0;
-        }
-        return written(x, width, how, high, wrong, out);
-    }
+    vec high = all(0), wrong = all(0);
     for (long i = 0; i < width; i += LANES) {
         vec even = load(x + i) * load(how->factor + i) + load(how->offset + i);
         store(room + i, even);
-        high = max_of(high, absolute(even));
+        high = max_of(high, how->signs ? absolute(even) : even);
         wrong += even * 0;
     }
-    return written(room, width, how, high, wrong, out);
+    float step = largest(high) / (how->signs ? 127.0f : 255.0f);
+    step = (step > TINY ? step : TINY) + sum_of(wrong);
+    vec times = all(1 / step), from = all(how->signs ? 128.0f : 0.0f);
+    for (long i = 0; i < width; i += LANES) store_bytes(out + i, load(room + i) * times + from);
+    return step;
 }
 
 INLINE void finish_row(const float *y, long width, float step, const struct finishing *how, float *out) {
@@ -118,9 +104,9 @@ static void relevel_rows(void *given, long part) {
 
 /* x (rows, width) to bytes, and steps (rows). */
 void regard_levels(const float *x, long rows, long width, const float *factor, const float *offset,
-                   float floor, uint8_t *out, float *steps, int threads) {
+                   int signs, uint8_t *out, float *steps, int threads) {
     struct rows job = {.in = x, .bytes = out, .steps = steps, .rows = rows, .width = width,
-                       .rounding = {factor, offset, floor}};
+                       .rounding = {factor, offset, signs}};
     in_parallel((rows + SPAN - 1) / SPAN, threads, levels_of_rows, &job);
 }
 
@@ -134,9 +120,10 @@ void regard_finish(float *y, long rows, long width, const float *steps, const fl
 
 /* Sums of products (rows, width) to results, and these to bytes and steps. */
 void regard_relevel(const float *y, long rows, long width, const float *steps, const float *bias,
-                    const float *curve, long degree, float floor, uint8_t *out, float *next, int threads) {
+                    const float *curve, long degree, const float *factor, const float *offset, int signs,
+                    uint8_t *out, float *next, int threads) {
     struct rows job = {.in = y, .bytes = out, .steps = (float *)steps, .next = next, .rows = rows,
-                       .width = width, .rounding = {0, 0, floor}, .finishing = {bias, curve, degree}};
+                       .width = width, .rounding = {factor, offset, signs}, .finishing = {bias, curve, degree}};
     in_parallel((rows + SPAN - 1) / SPAN, threads, relevel_rows, &job);
 }
 

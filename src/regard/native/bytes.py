@@ -6,15 +6,25 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regard.native.calls import AT, FLOAT, LONG, Kernel, addresses
+from regard.native.calls import AT, INT, LONG, Kernel, addresses
 
-#: Factor and offset of columns: ``(x factor + offset) / step + 128``, for numbers on both sides of
-#: zero; None is ``(x - floor) / step``.
-Scaling = tuple[Float[Tensor, " width"], Float[Tensor, " width"]] | None
-
-_levels = Kernel("regard_levels", AT, LONG, LONG, AT, AT, FLOAT, AT, AT)
+_levels = Kernel("regard_levels", AT, LONG, LONG, AT, AT, INT, AT, AT)
 _finish = Kernel("regard_finish", AT, LONG, LONG, AT, AT, AT, LONG)
-_relevel = Kernel("regard_relevel", AT, LONG, LONG, AT, AT, AT, LONG, FLOAT, AT, AT)
+_relevel = Kernel("regard_relevel", AT, LONG, LONG, AT, AT, AT, LONG, AT, AT, INT, AT, AT)
+
+
+class Rounding(NamedTuple):
+    """How rows become bytes: ``(x factor + offset) / step``, plus 128 if there are both signs.
+
+    Attributes:
+        factor: Of each column; their number is a multiple of `LANES` for a kernel.
+        offset: Of each column.
+        signs: Whether that may be below zero.
+    """
+
+    factor: Float[Tensor, " width"]
+    offset: Float[Tensor, " width"]
+    signs: bool
 
 
 class Levels(NamedTuple):
@@ -29,24 +39,17 @@ class Levels(NamedTuple):
     steps: Float[Tensor, "rows 1"]
 
 
-def levels(
-    x: Float[Tensor, "rows width"],
-    scaling: Scaling,
-    floor: float,
-    filled: int,
-) -> Levels:
+def levels(x: Float[Tensor, "rows width"], rounding: Rounding, filled: int) -> Levels:
     """Round each row to bytes.
 
     Args:
         x: fp32 and contiguous; the width is a multiple of `LANES`.
-        scaling: Factor and offset: ``(x factor + offset) / step + 128``, for numbers on both sides
-            of zero. None is ``(x - floor) / step``.
-        floor: No number is below it.
+        rounding: How.
         filled: Rows of the result, at least those of `x`.
     """
     rows, width = x.shape
     out, steps = torch.empty(filled, width, dtype=torch.uint8), torch.empty(rows, 1)
-    _levels(x.data_ptr(), rows, width, *scaling_at(scaling), floor, *addresses(out, steps))
+    _levels(x.data_ptr(), rows, width, *rounding_at(rounding), *addresses(out, steps))
     return Levels(out, steps)
 
 
@@ -72,22 +75,22 @@ def relevel(
     steps: Float[Tensor, "rows 1"],
     bias: Float[Tensor, " width"],
     curve: Float[Tensor, " numbers"] | None,
-    floor: float,
+    rounding: Rounding,
     filled: int,
 ) -> Levels:
     """Return what `finish_` would make of sums as `levels` would round it."""
     rows, width = sums.shape
     out, found = torch.empty(filled, width, dtype=torch.uint8), torch.empty(rows, 1)
     _relevel(
-        sums.data_ptr(), rows, width, *addresses(steps, bias), *curve_at(curve), floor,
-        *addresses(out, found),
+        sums.data_ptr(), rows, width, *addresses(steps, bias), *curve_at(curve),
+        *rounding_at(rounding), *addresses(out, found),
     )  # fmt: skip
     return Levels(out, found)
 
 
-def scaling_at(scaling: Scaling) -> tuple[int | None, ...]:
-    """Return where factor and offset lie, if there are any."""
-    return (None, None) if scaling is None else addresses(*scaling)
+def rounding_at(rounding: Rounding) -> tuple[int, ...]:
+    """Return where factor and offset lie, and whether there are signs."""
+    return *addresses(rounding.factor, rounding.offset), rounding.signs
 
 
 def curve_at(curve: Tensor | None) -> tuple[int | None, int]:

@@ -127,15 +127,15 @@ static void few_outputs(void *given, long part) {
 
 /* out (rows, outputs) = activation(x weight^T + bias) for x (rows, width). Weight, scale, sums (of each
    output's weights) and bias are for a multiple of 64 outputs; width is a multiple of 4. */
-void regard_few_bytes(const float *x, long rows, long width, const float *factor, const float *offset, float floor,
+void regard_few_bytes(const float *x, long rows, long width, const float *factor, const float *offset, int signs,
                 const int8_t *weight, const float *scale, const int32_t *sums, const float *bias, long outputs,
                 const float *curve, long degree, float *out, int threads) {
     uint8_t *bytes = malloc((size_t)(rows * width));
     float *steps = malloc(sizeof(float) * (size_t)rows), room[width];
-    struct rounding rounding = {factor, offset, floor};
+    struct rounding rounding = {factor, offset, signs};
     for (long row = 0; row < rows; row++)
         steps[row] = round_row(x + row * width, width, &rounding, bytes + row * width, room);
-    struct few job = {bytes, steps, scale, sums, weight, out, rows, width, outputs, factor ? 128 : 0,
+    struct few job = {bytes, steps, scale, sums, weight, out, rows, width, outputs, signs ? 128 : 0,
                       {bias, curve, degree}};
     in_parallel((outputs + OUTPUTS - 1) / OUTPUTS, threads, few_outputs, &job);
     free(steps);

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import BFloat16, Float, Int8, Int32
 from torch import Tensor
 
-from regard.native.bytes import Scaling, curve_at, scaling_at
-from regard.native.calls import AT, FLOAT, LANES, LONG, Kernel, addresses
+from regard.native.bytes import Rounding, curve_at, rounding_at
+from regard.native.calls import AT, INT, LANES, LONG, Kernel, addresses
 
 _few_bytes = Kernel(
-    "regard_few_bytes", AT, LONG, LONG, AT, AT, FLOAT, AT, AT, AT, AT, LONG, AT, LONG, AT
+    "regard_few_bytes", AT, LONG, LONG, AT, AT, INT, AT, AT, AT, AT, LONG, AT, LONG, AT
 )
 _few_halves = Kernel("regard_few_halves", AT, LONG, LONG, AT, AT, LONG, AT, LONG, AT)
 
@@ -73,8 +73,7 @@ def with_room(values: Float[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:
 
 def multiply_few_bytes(
     x: Float[Tensor, "rows width"],
-    scaling: Scaling,
-    floor: float,
+    rounding: Rounding,
     by: FewBytes,
     bias: Float[Tensor, " outputs"],
     curve: Float[Tensor, " numbers"] | None,
@@ -83,8 +82,7 @@ def multiply_few_bytes(
 
     Args:
         x: fp32 and contiguous; the width is a multiple of `LANES`.
-        scaling: See `levels`.
-        floor: See `levels`.
+        rounding: How.
         by: What to multiply by.
         bias: As `with_room` made it.
         curve: See `finish_`.
@@ -92,7 +90,7 @@ def multiply_few_bytes(
     rows, width = x.shape
     out = torch.empty(rows, by.outputs)
     _few_bytes(
-        x.data_ptr(), rows, width, *scaling_at(scaling), floor, by.weight.data_ptr(),
+        x.data_ptr(), rows, width, *rounding_at(rounding), by.weight.data_ptr(),
         by.scale.data_ptr(), by.sums.data_ptr(), bias.data_ptr(), by.outputs, *curve_at(curve),
         out.data_ptr(),
     )  # fmt: skip

@@ -56,10 +56,15 @@ def _seeded():
     random.seed(0)
 
 
+def plain(width, *, signs=False):
+    """Numbers as they are."""
+    return bytes.Rounding(torch.ones(width), torch.zeros(width), signs)
+
+
 @pytest.mark.parametrize("rows", [1, 15, 16, 50])
 def test_levels_of_both_signs(rows):
     x, factor, offset = torch.randn(rows, 48), torch.rand(48) + 0.5, torch.randn(48)
-    found = bytes.levels(x, (factor, offset), 0.0, rows + 3)
+    found = bytes.levels(x, bytes.Rounding(factor, offset, True), rows + 3)
     even = x * factor + offset
     steps = even.abs().amax(1, keepdim=True) / 127
     assert found.bytes.shape == (rows + 3, 48)
@@ -69,14 +74,15 @@ def test_levels_of_both_signs(rows):
 
 
 def test_levels_above_a_floor():
-    x = torch.rand(20, 32) * 3 - 0.17
-    found = bytes.levels(x, None, -0.17, 20)
-    torch.testing.assert_close(found.steps, (x.amax(1, keepdim=True) + 0.17) / 255)
-    assert ((found.bytes * found.steps - 0.17 - x).abs() <= found.steps * 0.5001).all()
+    x, factor = torch.rand(20, 32) * 3 - 0.17, torch.rand(32) + 0.5
+    even = (x + 0.17) * factor
+    found = bytes.levels(x, bytes.Rounding(factor, 0.17 * factor, False), 20)
+    torch.testing.assert_close(found.steps, even.amax(1, keepdim=True) / 255)
+    assert ((found.bytes * found.steps - even).abs() <= found.steps * 0.5001).all()
 
 
 def test_a_row_of_zeros_has_levels():
-    found = bytes.levels(torch.zeros(1, 16), (torch.ones(16), torch.zeros(16)), 0.0, 1)
+    found = bytes.levels(torch.zeros(1, 16), plain(16, signs=True), 1)
     assert (found.bytes == 128).all()
     assert found.steps.item() > 0
 
@@ -86,8 +92,7 @@ def test_a_row_of_zeros_has_levels():
 def test_what_is_no_number_stays_none(bad, signed):
     x = torch.rand(2, 32)
     x[1, 20] = bad
-    scaling = (torch.ones(32), torch.zeros(32)) if signed else None
-    steps = bytes.levels(x, scaling, 0.0, 2).steps
+    steps = bytes.levels(x, plain(32, signs=signed), 2).steps
     assert steps[0].isfinite()
     assert not steps[1].isfinite()
 
@@ -122,9 +127,10 @@ def test_nan_passes_an_activation(name):
 def test_relevel_is_finish_and_levels():
     sums, steps, bias = torch.randn(18, 64), torch.rand(18, 1), torch.randn(64)
     curve = curve_of(ACTIVATIONS["gelu"])
-    found = bytes.relevel(sums, steps, bias, curve, -0.17, 20)
+    rounding = bytes.Rounding(torch.rand(64) + 0.5, torch.rand(64), True)
+    found = bytes.relevel(sums, steps, bias, curve, rounding, 20)
     bytes.finish_(sums, steps, bias, curve)
-    wanted = bytes.levels(sums, None, -0.17, 20)
+    wanted = bytes.levels(sums, rounding, 20)
     torch.testing.assert_close(found.steps, wanted.steps)
     assert torch.equal(found.bytes[:18], wanted.bytes[:18])
 
@@ -170,14 +176,14 @@ def test_few_rows_of_bytes(rows, outputs, built):
         pytest.skip("only AVX-512 VNNI has the instruction")
     weight = torch.randint(-127, 128, (outputs, 48), dtype=torch.int8)
     scale, bias = torch.rand(outputs), few.with_room(torch.randn(outputs))
-    x, scaling = torch.randn(rows, 48), (torch.rand(48) + 0.5, torch.randn(48))
+    x, rounding = torch.randn(rows, 48), bytes.Rounding(torch.rand(48) + 0.5, torch.randn(48), True)
     laid = few.few_bytes(weight, scale)
-    found = few.multiply_few_bytes(x, scaling, 0.0, laid, bias, None)
-    given = bytes.levels(x, scaling, 0.0, rows)
+    found = few.multiply_few_bytes(x, rounding, laid, bias, None)
+    given = bytes.levels(x, rounding, rows)
     sums = ((given.bytes.float() - 128) @ weight.float().T) * scale
     torch.testing.assert_close(found, sums * given.steps + bias)
-    above = few.multiply_few_bytes(x.abs(), None, 0.0, laid, bias, curve_of(F.relu))
-    given = bytes.levels(x.abs(), None, 0.0, rows)
+    above = few.multiply_few_bytes(x.abs(), plain(48), laid, bias, curve_of(F.relu))
+    given = bytes.levels(x.abs(), plain(48), rows)
     sums = (given.bytes.float() @ weight.float().T) * scale
     torch.testing.assert_close(above, F.relu(sums * given.steps + bias))
 

@@ -7,7 +7,7 @@ from regard.layers.activations import ACTIVATIONS
 from regard.native.library import library
 from regard.runtime.precision import multiplies_int8
 from regard.runtime.products import ROWS, Blocked, Plain, filled
-from regard.runtime.quantized import FEW, FLOORS, Signed, Unsigned, quantized
+from regard.runtime.quantized import FEW, FLOORS, Bytes, quantized
 
 needs_bytes = pytest.mark.skipif(
     not multiplies_int8(torch.device("cpu")), reason="this processor has no VNNI"
@@ -84,7 +84,7 @@ class TestBytes:
     @pytest.mark.parametrize("rows", [1, 5, 200])
     def test_signed(self, layer, rows):
         weight, bias = layer
-        product = Signed(weight, bias, torch.zeros(96), torch.ones(96))
+        product = Bytes(weight, bias, torch.zeros(96), torch.ones(96))
         assert self.error(product, torch.randn(201, 96)[:rows], weight, bias) < 0.02
 
     def test_columns_of_different_ranges(self, layer):
@@ -94,7 +94,7 @@ class TestBytes:
         x[:, 5] = x[:, 5] * 60 + 40
         weight = weight.clone()
         weight[:, 5] /= 60
-        plain = Signed(weight, bias, torch.zeros(96), torch.ones(96))
+        plain = Bytes(weight, bias, torch.zeros(96), torch.ones(96))
         chosen = quantized(weight, bias, x[:300])
         assert self.error(chosen, x[300:], weight, bias) < 0.02
         assert self.error(plain, x[300:], weight, bias) > 0.05
@@ -106,7 +106,7 @@ class TestBytes:
         assert function(torch.linspace(-9, 9, 200_001)).min() >= FLOORS[function]
         x = function(torch.randn(400, 96))
         found = quantized(weight, bias, x[:300], FLOORS[function])
-        assert isinstance(found, Unsigned)
+        assert not found.rounding.signs
         assert self.error(found, x[300:], weight, bias) < 0.015
         signed = quantized(weight, bias, x[:300])
         assert self.error(found, x[300:], weight, bias) < self.error(signed, x[300:], weight, bias)
@@ -116,8 +116,8 @@ class TestBytes:
         x = torch.zeros(3, 96)
         with torch.inference_mode():
             for product in (
-                Signed(weight, bias, torch.zeros(96), torch.ones(96)),
-                Unsigned(weight, bias, 0.0),
+                Bytes(weight, bias, torch.zeros(96), torch.ones(96)),
+                Bytes(weight, bias, torch.zeros(96), torch.ones(96), signs=False),
             ):
                 torch.testing.assert_close(product(x), bias.expand(3, -1), atol=1e-5, rtol=1e-5)
 
