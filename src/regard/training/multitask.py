@@ -13,6 +13,7 @@ from regard.models.multitask import MultiTaskModel
 from regard.training import loaders
 from regard.training.arguments import TrainingArguments
 from regard.training.evaluation import PredictionOutput
+from regard.training.metrics.metric import Metric
 from regard.training.trainer import Trainer
 
 #: What an evaluation gives beside the metrics that somebody asked for.
@@ -154,7 +155,7 @@ class MultiTaskTrainer(Trainer):
         Returns:
             For each task its loss, metrics and speed as ``eval_TASK_loss`` and so on. Then
             ``eval_loss``, the mean of the losses by the tasks' weights, and ``eval_mean``, the mean
-            of the tasks' main metrics; each if every task has one.
+            of the tasks' main metrics, percentages as shares; each if every task has one.
         """
         if isinstance(eval_dataset, str):
             eval_dataset = {eval_dataset: self.eval_dataset[eval_dataset]}
@@ -249,7 +250,9 @@ class MultiTaskTrainer(Trainer):
                 f"main_metrics of {task!r} is {name!r}{nearest(name, own)}; its metrics are "
                 f"{listing(own)}"
             )
-        return metrics[start + name]
+        measure = self.measures.get(task)
+        percent = isinstance(measure, Metric) and measure.percent
+        return metrics[start + name] / (100 if percent else 1)
 
     def _sets(self, name: str, given: Mapping[str, Any] | None) -> dict[str, TaskExamples]:
         """Return data sets that know their tasks."""

@@ -59,6 +59,26 @@ def told(folder, **changes):
     return folder / "run.json"
 
 
+def test_the_mean_of_tasks_counts_percentages_as_shares(folder):
+    """Else a task that is measured in percent would choose the checkpoint by itself."""
+    paragraph = {"context": "w1 w2 w3", "qas": []}
+    for number in range(4):
+        answers = [{"text": "w1 w2 w3", "answer_start": 0}]
+        paragraph["qas"].append({"id": str(number), "question": "w4 w5", "answers": answers})
+    squad = {"data": [{"title": "one", "paragraphs": [paragraph]}]}
+    (folder / "squad.json").write_text(json.dumps(squad))
+    spans = {"task": "question-answering", "data": str(folder / "squad.json")}
+    spans["validation"] = spans["data"]
+    file = told(folder)
+    values = json.loads(file.read_text())
+    values["tasks"] = {"mood": values["tasks"]["mood"], "spans": spans}
+    file.write_text(json.dumps(values))
+    metrics = open_run(read_settings({}, file)).train()
+    assert metrics["eval_spans_f1"] > 1
+    wanted = (metrics["eval_mood_accuracy"] + metrics["eval_spans_f1"] / 100) / 2
+    assert metrics["eval_mean"] == pytest.approx(wanted)
+
+
 def test_a_file_of_several_tasks_is_a_run(folder):
     run = open_run(read_settings({}, told(folder)))
     metrics = run.train()

@@ -4,7 +4,7 @@ import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Answers(Metric):
         n_best: How many starts and ends of each window are tried.
         max_answer_length: Tokens of an answer at most.
     """
+
+    percent: ClassVar[bool] = True
 
     def __init__(
         self,

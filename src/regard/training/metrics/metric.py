@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,11 @@ class Metric(ABC):
 
     Attributes:
         only: Names of the numbers to return; None returns all.
+        percent: Whether the numbers of a perfect result are 100, as the field counts it, and not 1.
     """
 
     only: Sequence[str] | None = None
+    percent: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.reset()

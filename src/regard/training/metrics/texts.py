@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -91,6 +91,8 @@ class Translation(TextMetric):
         bleu: Arguments of ``sacrebleu.BLEU``, such as ``{"tokenize": "zh"}``.
         chrf: Arguments of ``sacrebleu.CHRF``, such as ``{"word_order": 2}`` for chrF++.
     """
+
+    percent: ClassVar[bool] = True
 
     def __init__(
         self,
