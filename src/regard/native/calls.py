@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from regard.native.library import library
 
@@ -50,8 +51,9 @@ class Kernel:
 
 #: Others (of FSDP, of those who trace) are tensors by name only.
 _PLAIN = (Tensor, nn.Parameter)
-#: How many look at every operation (`torch.utils.flop_counter` does), and would not see kernels.
-_watching = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportPrivateUsage] - torch has no other word for it
+
+#: Who transforms operations is asked for here; torch has no public word for it.
+_core: Any = vars(torch)["_C"]
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -59,9 +61,21 @@ def usable(*tensors: Tensor) -> bool:
     return (
         library() is not None
         and not torch.compiler.is_compiling()
-        and not _watching()
+        and not _transformed()
         and not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors))
         and all(each.device.type == "cpu" and type(each) in _PLAIN for each in tensors)
+    )
+
+
+def _transformed() -> bool:
+    """Whether someone watches operations (`torch.utils.flop_counter`), maps or derives them.
+
+    They would not see a kernel.
+    """
+    return bool(
+        _core._len_torch_dispatch_stack()
+        or _core._functorch.peek_interpreter_stack() is not None
+        or vars(forward_ad)["_current_level"] >= 0
     )
 
 

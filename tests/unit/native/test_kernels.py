@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regard.attention.attention import Attention
 from regard.attention.cache import Cache
@@ -17,6 +19,7 @@ from regard.batch import Layout
 from regard.layers.activations import ACTIVATIONS
 from regard.layers.blocks import PostNormLayer
 from regard.layers.feed_forward import FeedForward
+from regard.layers.norms import normalized_sum
 from regard.native import attention, best, bytes, calls, few, norm  # noqa: A004 - a module's name
 from regard.native.library import FOLDER, LIBRARIES, library
 from regard.processor import flags
@@ -266,6 +269,36 @@ def test_what_they_do_not_do():
     double = query.double()
     assert not compiled_fits(double, double, double, layout, ALL, 0.0)
     assert not compiled_fits(query.requires_grad_(), query, query, layout, ALL, 0.0)
+
+
+def test_who_transforms_operations_sees_them_all():
+    norm, x, added = nn.LayerNorm(32).requires_grad_(False), torch.randn(3, 32), torch.randn(3, 32)
+
+    def run(y):
+        return normalized_sum(norm, y, added)
+
+    def defined(y):
+        return norm(y + added)
+
+    torch.testing.assert_close(run(x), defined(x))
+    assert calls.usable(x)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, added)
+        tangents = [forward_ad.unpack_dual(each(dual)).tangent for each in (run, defined)]
+    torch.testing.assert_close(*tangents)
+    torch.testing.assert_close(torch.func.jacrev(run)(x), torch.func.jacrev(defined)(x))
+    several = torch.randn(5, 3, 32)
+    torch.testing.assert_close(torch.func.vmap(run)(several), defined(several))
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            seen.append(str(operation))
+            return operation(*args, **(kwargs or {}))
+
+    with Watch():
+        Attention(64, 2).eval().mix(*[torch.randn(9, 2, 32)] * 3, Layout.from_lengths([4, 5]))
+    assert any("attention" in each for each in seen)
 
 
 def test_an_encoder_takes_them(monkeypatch):
