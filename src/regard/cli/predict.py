@@ -47,9 +47,8 @@ def predict(
     texts for all of them at once; --task names one.
     """
     if output is not None and output.suffix not in (*SEPARATORS, ".jsonl"):
-        raise ValueError(
-            f"{output}: the name does not tell the format; wanted .csv, .tsv or .jsonl"
-        )
+        wanted = "wanted .csv, .tsv or .jsonl"
+        raise ValueError(f"{output}: the name does not tell the format; {wanted}")
     with uncollected():
         from regard.training.settings import named_values
         from regard.training.trained import computing, open_model, open_together

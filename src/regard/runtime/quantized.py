@@ -85,8 +85,9 @@ class Bytes(Product):
     def then(self, x: Tensor, act: Activation, after: Product) -> Tensor:
         """Map by this product, an activation, and another product."""
         curve, short = curve_of(act), self.few is not None and len(x) <= FEW
-        both = isinstance(after, Bytes) and after.even
-        if short or curve is None or not both or not usable(x):
+        if not isinstance(after, Bytes) or curve is None or short:
+            return super().then(x, act, after)
+        if not after.even or not usable(x):
             return super().then(x, act, after)
         given = self.rounded(x)
         sums = self.sums(given)
