@@ -60,9 +60,12 @@ def test_the_tasks_are_learned_and_told_apart(trained):
     assert said["tasks"]["names"]["task"] == "token-classification"
     assert said["tasks"]["mood"]["metrics"]["accuracy"] == 1.0
     assert said["tasks"]["names"]["metrics"]["f1"] == 1.0
-    main = [said["tasks"][n]["metrics"][m] for n, m in
-            (("mood", "accuracy"), ("names", "f1"), ("answers", "f1"))]  # fmt: skip
-    assert said["metrics"]["mean"] == pytest.approx(sum(main) / 3)
+    mood, names, answers = (
+        said["tasks"][name]["metrics"][metric]
+        for name, metric in (("mood", "accuracy"), ("names", "f1"), ("answers", "f1"))
+    )
+    assert answers == 100.0, "a percentage, which the mean counts as a share"
+    assert said["metrics"]["mean"] == pytest.approx((mood + names + answers / 100) / 3)
     assert set(said["metrics"]) == {"loss", "mean"}
     config = json.loads((output / "config.json").read_text())
     assert config["tasks"]["mood"]["extra"]["regard_task"]["name"] == "text-classification"
