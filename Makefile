@@ -4,7 +4,7 @@ PYTHON ?= python
 .PHONY: check slow format freeze-names
 
 check:  ## formatting, lint, types, import rules, spelling, budgets and every fast test
-	$(PYTHON) -m pytest -n auto
+	$(PYTHON) -m pytest -n logical
 
 slow:  ## the tests that take more than a few seconds
 	$(PYTHON) -m pytest -m slow

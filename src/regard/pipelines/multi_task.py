@@ -17,6 +17,7 @@ from regard.pipelines.job import Failure, TextJob, is_one, shaped
 from regard.pipelines.pipeline import Pipeline
 from regard.pipelines.question_answering import QuestionAnsweringPipeline
 from regard.pipelines.semantic_role_labeling import SemanticRoleLabelingPipeline, heads_of_roles
+from regard.pipelines.tags import split_label
 from regard.pipelines.text_classification import TextClassificationPipeline
 from regard.pipelines.token_classification import TokenClassificationPipeline
 from regard.text.tokenizer import Tokenizer
@@ -37,7 +38,8 @@ Options = Mapping[str, Mapping[str, Any]]
 class MultiTaskPipeline(Pipeline):
     """Asks the heads of a model of several tasks about texts.
 
-    Each answers as the pipeline of its own task does.
+    Each answers as the pipeline of its own task does, but that names come whole: where the labels
+    of a head begin and go on (``B-PER``, ``I-PER``), its answers are spans by default.
 
     Args:
         model: The model.
@@ -54,7 +56,7 @@ class MultiTaskPipeline(Pipeline):
 
     def __init__(self, model: MultiTaskModel, tokenizer: Tokenizer, **options: Any) -> None:
         super().__init__(model, tokenizer, **options)
-        own = {name: getattr(self, name) for name in Pipeline.own_options()}
+        own: dict[str, Any] = {name: getattr(self, name) for name in Pipeline.own_options()}
         self.finder, self.roles = heads_of_roles(model)
         self.parts: dict[str, Pipeline] = {}
         for name in model.tasks:
@@ -63,7 +65,8 @@ class MultiTaskPipeline(Pipeline):
             if name == self.roles:
                 self.parts[name] = SemanticRoleLabelingPipeline(model, tokenizer, **own)
             elif kind is not None:
-                self.parts[name] = kind(head, tokenizer, **own)
+                told: dict[str, Any] = own | _usual(head)
+                self.parts[name] = kind(head, tokenizer, **told)
 
     @classmethod
     def load_model(
@@ -94,7 +97,7 @@ class MultiTaskPipeline(Pipeline):
             question: A question to the text; to many, the same or one for each.
             predicates: Those of the text, or for each text, as semantic-role-labeling takes them.
             options: Task to options of its answers, as its own pipeline takes them:
-                ``{"names": {"aggregation_strategy": "simple"}}``.
+                ``{"names": {"aggregation_strategy": "first"}}``.
 
         Raises:
             ValueError: There is no such task, or it needs what is not given.
@@ -210,6 +213,14 @@ class Together(TextJob):
             name: job.answer(given, cut, [window[number] for window in found])
             for number, (name, job) in enumerate(self.jobs.items())
         }
+
+
+def _usual(head: Any) -> dict[str, Any]:
+    """Return what is told of the answers of a head that labels tokens as parts of spans."""
+    labels = (head.config.id2label or {}).values() if isinstance(head, TokenClassification) else ()
+    return (
+        {"aggregation_strategy": "simple"} if any(split_label(each)[0] for each in labels) else {}
+    )
 
 
 def _merged(

@@ -44,14 +44,15 @@ def test_answers():
     assert CITY[found["start"] : found["end"]] == "Marie Curie"
 
 
-@pytest.mark.skipif("regard/tasks" not in shipped_models(), reason="it is not shipped yet")
 def test_all_of_them_at_once():
     ask = regard.pipeline("multi-task")
     found = ask(CITY, question="Where was Marie Curie born?")
-    assert {*found} == {"sentiment", "entities", "roles", "answers"}
+    assert {*found} == {"sentiment", "entities", "predicates", "roles", "answers"}
     assert "Warsaw" in found["answers"]["answer"]
-    assert {each["entity"].partition("-")[2] for each in found["entities"]} == {"PER", "LOC"}
-    assert [each["predicate"]["word"] for each in found["roles"]] == ["born", "worked"]
+    names = [(each["entity_group"], each["word"]) for each in found["entities"]]
+    assert names == [("PER", "Marie Curie"), ("LOC", "Warsaw"), ("LOC", "Paris")]
+    roles = {each["predicate"]["word"]: each["arguments"] for each in found["roles"]}
+    assert ("ARG1", "Marie") in [(each["role"], each["word"]) for each in roles["born"]]
     (mood,) = ask(["I loved every minute of this film."], tasks=["sentiment"])
     assert mood["sentiment"]["label"] == "positive"
 

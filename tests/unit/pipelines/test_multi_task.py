@@ -79,6 +79,22 @@ def test_each_answers_as_it_would_alone(model: Any, tokenizer: Any, ask: Any) ->
     assert_close(ask(text, tasks=["gaps"]), {"gaps": alone(text)})
 
 
+def test_names_are_whole_if_nothing_else_is_said(model: Any, tokenizer: Any, ask: Any) -> None:
+    """And what has no beginning, such as a predicate, is a token."""
+    alone = regard.pipeline("ner", model.extract("names"), tokenizer=tokenizer)
+    found = ask(TEXTS[0])
+    assert_close(found["names"], alone(TEXTS[0], aggregation_strategy="simple"))
+    assert found["names"]
+    assert all("entity_group" in each for each in found["names"])
+    assert all("entity" in each for each in found["events"])
+    assert_close(
+        ask(TEXTS[0], tasks=["names"], options={"names": {"aggregation_strategy": "none"}})[
+            "names"
+        ],
+        alone(TEXTS[0]),
+    )
+
+
 def test_the_text_is_encoded_once(model: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many heads read it; what needs more has a pass of its own."""
     batches: list[int] = []
