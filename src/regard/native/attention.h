@@ -7,7 +7,8 @@
 #include "threads.h"
 #include "vectors.h"
 
-#define TALL 6 /* queries at a time: 6 x 4 sums fit into the registers */
+#define TALL 6 /* rows of a product at a time: 6 x 4 sums fit into the registers */
+#define BLOCK (2 * LANES) /* queries at a time: their scores stay in the nearest cache */
 #define NEVER -1e30f
 
 /* Packed queries, keys and values: (tokens, heads, size), whose rows lie `..._stride` elements
@@ -23,8 +24,8 @@ struct attending {
 };
 
 #define PRODUCT(M, N)                                                                              \
-    INLINE void product_##M##_##N(const float *a, long a_stride, const float *b, long b_stride,    \
-                                  long depth, float *c, long c_stride) {                           \
+    INLINE void product_##M##_##N(const float *a, long a_stride, long a_step, const float *b,      \
+                                  long b_stride, long depth, float *c, long c_stride) {            \
         vec sums[M][N];                                                                            \
         for (int i = 0; i < M; i++)                                                                \
             for (int j = 0; j < N; j++) sums[i][j] = all(0);                                       \
@@ -32,7 +33,7 @@ struct attending {
             vec row[N];                                                                            \
             for (int j = 0; j < N; j++) row[j] = load(b + k * b_stride + j * LANES);               \
             for (int i = 0; i < M; i++)                                                            \
-                for (int j = 0; j < N; j++) sums[i][j] += a[i * a_stride + k] * row[j];            \
+                for (int j = 0; j < N; j++) sums[i][j] += a[i * a_stride + k * a_step] * row[j];   \
         }                                                                                          \
         for (int i = 0; i < M; i++)                                                                \
             for (int j = 0; j < N; j++) store(c + i * c_stride + j * LANES, sums[i][j]);           \
@@ -40,8 +41,9 @@ struct attending {
 #define PRODUCTS(M) PRODUCT(M, 1) PRODUCT(M, 2) PRODUCT(M, 3) PRODUCT(M, 4)
 PRODUCTS(1) PRODUCTS(2) PRODUCTS(3) PRODUCTS(4) PRODUCTS(5) PRODUCTS(6)
 
-/* c = a b for a (M, depth) and b (depth, columns), a multiple of LANES. */
-#define WIDE(M, N) product_##M##_##N(a, a_stride, b + j, b_stride, depth, c + j, c_stride)
+/* c = a b for a (M, depth), whose elements lie a_stride and a_step apart, and b (depth, columns), a
+   multiple of LANES. */
+#define WIDE(M, N) product_##M##_##N(a, a_stride, a_step, b + j, b_stride, depth, c + j, c_stride)
 #define HIGH(M)                                                                                    \
     case M: {                                                                                      \
         long j = 0;                                                                                \
@@ -52,8 +54,8 @@ PRODUCTS(1) PRODUCTS(2) PRODUCTS(3) PRODUCTS(4) PRODUCTS(5) PRODUCTS(6)
         if (left == 1) WIDE(M, 1);                                                                 \
         break;                                                                                     \
     }
-static void product(long rows, const float *a, long a_stride, const float *b, long b_stride, long depth,
-                    long columns, float *c, long c_stride) {
+static void product(long rows, const float *a, long a_stride, long a_step, const float *b, long b_stride,
+                    long depth, long columns, float *c, long c_stride) {
     switch (rows) { HIGH(1) HIGH(2) HIGH(3) HIGH(4) HIGH(5) HIGH(6) }
 }
 
@@ -72,44 +74,76 @@ INLINE void softmax(float *row, long length, long columns, float scale) {
     for (long j = 0; j < columns; j += LANES) store(row + j, load(row + j) * share);
 }
 
-/* One head of one sequence. */
+/* Copies rows to floats, whatever they are. */
+INLINE void copy_rows(const void *from, long at, long stride, long rows, long size, int half, float *to) {
+    for (long r = 0; r < rows; r++)
+        for (long d = 0; d < size; d += LANES)
+            store(to + r * size + d, load_as(from, at + r * stride + d, half));
+}
+
+/* Softmax of every column of scores (seen, width), but for the division by the sums, which it gives. If
+   `first` is not negative, the column of query j ends at row first + j. */
+INLINE void softmax_columns(float *scores, long seen, long width, long first, float *sums) {
+    for (long j = 0; j < width; j += LANES) {
+        vec high = all(NEVER), sum = all(0), last = numbers() + (float)(first + j);
+        for (long k = 0; k < seen; k++) {
+            float *at = scores + k * width + j;
+            if (first >= 0 && k > first + j) store(at, chosen(last < all(k), all(NEVER), load(at)));
+            high = max_of(high, load(at));
+        }
+        for (long k = 0; k < seen; k++) {
+            float *at = scores + k * width + j;
+            vec weight = exponential(load(at) - high);
+            store(at, weight);
+            sum += weight;
+        }
+        store(sums + j, sum);
+    }
+}
+
+/* Queries in columns: to (size, width) from (rows, size), with zeros for the columns that are missing. */
+INLINE void turn_rows(const void *from, long at, long stride, long rows, long size, int half, float scale,
+                      float *to, long width) {
+    for (long j = 0; j < width; j += LANES)
+        for (long d = 0; d < size; d += LANES) {
+            vec square[LANES];
+            for (long l = 0; l < LANES; l++)
+                square[l] = j + l < rows ? load_as(from, at + (j + l) * stride + d, half) * scale : all(0);
+            turn(square);
+            for (long l = 0; l < LANES; l++) store(to + (d + l) * width + j, square[l]);
+        }
+}
+
+/* One head of one sequence. A column is a query's, so that softmax goes down the vectors, not along. */
 static void attend(void *given, long number) {
     const struct attending *job = given;
     long sequence = number / job->heads, head = number % job->heads, size = job->size;
     long from = job->starts[sequence], length = job->starts[sequence + 1] - from;
-    long columns = (length + LANES - 1) / LANES * LANES, key_head = head / (job->heads / job->key_heads);
+    long key_head = head / (job->heads / job->key_heads);
     int half = job->half;
-    float *room = aligned_alloc(64, sizeof(float) * ((2 * size + TALL) * columns + 2 * TALL * size));
-    float *keys = room, *values = keys + size * columns, *scores = values + size * columns;
-    float *queries = scores + TALL * columns, *mixed = queries + TALL * size;
-    for (long j = 0; j < columns; j += LANES)
-        for (long d = 0; d < size; d += LANES) {
-            vec square[LANES];
-            for (long l = 0; l < LANES; l++) {
-                long at = (from + j + l) * job->key_stride + key_head * size + d;
-                square[l] = j + l < length ? load_as(job->key, at, half) : all(0);
+    float *room = aligned_alloc(64, sizeof(float) * ((2 * size + BLOCK) * (length + LANES) + (size + 1) * BLOCK + TALL * size));
+    float *keys = room, *values = keys + size * length, *scores = values + size * length;
+    float *queries = scores + BLOCK * length, *sums = queries + BLOCK * size, *mixed = sums + BLOCK;
+    copy_rows(job->key, from * job->key_stride + key_head * size, job->key_stride, length, size, half, keys);
+    copy_rows(job->value, from * job->value_stride + key_head * size, job->value_stride, length, size, half, values);
+    for (long i = 0; i < length; i += BLOCK) {
+        long count = length - i < BLOCK ? length - i : BLOCK, seen = job->causal ? i + count : length;
+        long width = (count + LANES - 1) / LANES * LANES;
+        turn_rows(job->query, (from + i) * job->query_stride + head * size, job->query_stride, count, size, half,
+                  job->scale, queries, width);
+        for (long k = 0; k < seen; k += TALL)
+            product(seen - k < TALL ? seen - k : TALL, keys + k * size, size, 1, queries, width, size, width,
+                    scores + k * width, width);
+        softmax_columns(scores, seen, width, job->causal ? i : -1, sums);
+        for (long r = 0; r < count; r += TALL) {
+            long rows = count - r < TALL ? count - r : TALL;
+            product(rows, scores + r, 1, width, values, size, seen, size, mixed, size);
+            for (long q = 0; q < rows; q++) {
+                long at = ((from + i + r + q) * job->heads + head) * size;
+                vec share = all(1 / sums[r + q]);
+                for (long d = 0; d < size; d += LANES)
+                    store_as(job->out, at + d, load(mixed + q * size + d) * share, half);
             }
-            turn(square);
-            for (long l = 0; l < LANES; l++) store(keys + (d + l) * columns + j, square[l]);
-        }
-    for (long j = 0; j < length; j++) {
-        long at = (from + j) * job->value_stride + key_head * size;
-        for (long d = 0; d < size; d += LANES) store(values + j * size + d, load_as(job->value, at + d, half));
-    }
-    for (long i = 0; i < length; i += TALL) {
-        long rows = length - i < TALL ? length - i : TALL, seen = job->causal ? i + rows : length;
-        long wide = (seen + LANES - 1) / LANES * LANES;
-        for (long r = 0; r < rows; r++) {
-            long at = (from + i + r) * job->query_stride + head * size;
-            for (long d = 0; d < size; d += LANES) store(queries + r * size + d, load_as(job->query, at + d, half));
-        }
-        product(rows, queries, size, keys, columns, size, wide, scores, columns);
-        for (long r = 0; r < rows; r++)
-            softmax(scores + r * columns, job->causal ? i + r + 1 : length, wide, job->scale);
-        product(rows, scores, columns, values, size, seen, size, mixed, size);
-        for (long r = 0; r < rows; r++) {
-            long at = ((from + i + r) * job->heads + head) * size;
-            for (long d = 0; d < size; d += LANES) store_as(job->out, at + d, load(mixed + r * size + d), half);
         }
     }
     free(room);
@@ -134,13 +168,6 @@ struct remembering {
     float scale;
     int half;
 };
-
-/* Copies rows to floats, whatever they are. */
-INLINE void copy_rows(const void *from, long at, long stride, long rows, long size, int half, float *to) {
-    for (long r = 0; r < rows; r++)
-        for (long d = 0; d < size; d += LANES)
-            store(to + r * size + d, load_as(from, at + r * stride + d, half));
-}
 
 /* scores = queries keys^T for keys that lie row by row; so many that the last may stand several times. */
 INLINE void score_rows(const float *queries, long rows, const float *keys, long length, long size,
@@ -185,7 +212,7 @@ static void attend_to_store(void *given, long number) {
         }
         score_rows(queries, rows, keys, length, size, scores, columns);
         for (long r = 0; r < rows; r++) softmax(scores + r * columns, length, columns, job->scale);
-        product(rows, scores, columns, values, size, length, size, mixed, size);
+        product(rows, scores, columns, 1, values, size, length, size, mixed, size);
         for (long r = 0; r < rows; r++)
             for (long d = 0; d < size; d += LANES) store_as(job->out, place[r] + d, load(mixed + r * size + d), job->half);
     }

@@ -21,10 +21,18 @@ typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1)));
 #define ROUNDER 12582912.0f
 
 INLINE vec all(float x) { return x - (vec){0}; }
+/* 0, 1, 2, ... */
+INLINE vec numbers(void) {
+    vec found;
+    for (int i = 0; i < LANES; i++) found[i] = i;
+    return found;
+}
+
 INLINE vec load(const float *x) { return *(const vec *)x; }
 INLINE void store(float *x, vec v) { *(vec *)x = v; }
 INLINE vec max_of(vec a, vec b) { return __builtin_elementwise_max(a, b); }
 INLINE vec min_of(vec a, vec b) { return __builtin_elementwise_min(a, b); }
+INLINE vec chosen(ints which, vec a, vec b) { return (vec)(((ints)a & which) | ((ints)b & ~which)); }
 INLINE vec absolute(vec a) { return __builtin_elementwise_abs(a); }
 
 /* bfloat16 is the upper half of a float. */

@@ -25,12 +25,12 @@ from regard.text.tokenizer import Tokenizer
 
 #: What does a task for which no model is named.
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-#: Tokens in one forward on a processor: enough to fill a matrix product. All sizes from 1,024 to
-#: 8,192 were as fast to within 5 %, for small and large models in both types (docs/performance.md);
-#: to look for the best on each machine would find its noise, and small ones take little memory.
-BATCH_TOKENS = 1536
-#: On an accelerator 1,536 are computed in less time than it takes to ask for them: BERT-base needs
-#: 0.26 TFLOP, a millisecond, and hundreds of kernels.
+#: Tokens in one forward on a processor: enough to fill a matrix product. Half of it takes 2 to 4 %
+#: longer, for small and large models in all precisions, and more brings nothing but memory
+#: (docs/performance.md); to look for the best on each machine would find its noise.
+BATCH_TOKENS = 3072
+#: On an accelerator 3,072 are computed in less time than it takes to ask for them: BERT-base needs
+#: 0.52 TFLOP, two milliseconds, and hundreds of kernels.
 ACCELERATOR_TOKENS = 16_384
 
 

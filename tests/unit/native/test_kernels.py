@@ -222,8 +222,11 @@ def test_attention(dtype, pattern, heads, key_heads, size):
     query, key, value = projections(sum(lengths), heads, key_heads, size, dtype)
     assert compiled_fits(query, key, value, layout, pattern, 0.0)
     found = compiled(query, key, value, layout, pattern)
-    wanted = eager(query.float(), key.float(), value.float(), layout, pattern)
-    torch.testing.assert_close(found.float(), wanted, **CLOSE[dtype])
+    exact = eager(query.double(), key.double(), value.double(), layout, pattern)
+    # About as near as PyTorch's own operations come in the same type; the largest error is chance.
+    usual = (eager(query, key, value, layout, pattern) - exact).square().mean().sqrt()
+    assert (found - exact).square().mean().sqrt() < 1.3 * usual
+    assert (found - exact).abs().max() < 20 * usual
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
