@@ -239,11 +239,13 @@ def _column(name: str, values: Sequence[Any]) -> Column:
 def _seen(value: Any) -> str:
     """Return what people look for in a value: of what has parts, the words, without numbers."""
     if isinstance(value, Mapping):
-        parts = cast("Mapping[str, Any]", value).values()
-        return " ".join(part for part in parts if isinstance(part, str)) or _cell(value)
-    found = cast("list[Any]", value) if isinstance(value, list) else [None]
+        parts = [*cast("Mapping[str, Any]", value).values()]
+        words = [_seen(part) for part in parts if isinstance(part, str | Mapping | list)]
+        return " ".join(filter(None, words)) or _cell(value)
+    found: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [None]
     if all(isinstance(part, Mapping) for part in found):
-        return ", ".join(map(_seen, found))
+        nested = any(isinstance(part, list) for each in found for part in each.values())
+        return ("; " if nested else ", ").join(map(_seen, found))
     return _cell(value)
 
 

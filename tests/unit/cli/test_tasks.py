@@ -206,3 +206,7 @@ def test_a_table_of_roles_has_words_and_no_json(run):
         for line in run("roles", "The company sold it.", "--json").stdout.splitlines()
     ]
     assert found["roles"][0]["arguments"][0]["role"] == "ARG0"
+    several = run("run", "multi-task", "Anna sold the house, said John.")
+    assert several.exit_code == 0, several.output
+    assert all(words in several.stdout for words in ("sold ARG0", "ARG1", "house; said"))
+    assert "{" not in several.stdout
