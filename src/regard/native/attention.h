@@ -121,7 +121,8 @@ static void attend(void *given, long number) {
     long from = job->starts[sequence], length = job->starts[sequence + 1] - from;
     long key_head = head / (job->heads / job->key_heads);
     int half = job->half;
-    float *room = aligned_alloc(64, sizeof(float) * ((2 * size + BLOCK) * (length + LANES) + (size + 1) * BLOCK + TALL * size));
+    long floats = (2 * size + BLOCK) * length + (size + 1) * BLOCK + TALL * size;
+    float *room = aligned_alloc(64, sizeof(float) * floats);
     float *keys = room, *values = keys + size * length, *scores = values + size * length;
     float *queries = scores + BLOCK * length, *sums = queries + BLOCK * size, *mixed = sums + BLOCK;
     copy_rows(job->key, from * job->key_stride + key_head * size, job->key_stride, length, size, half, keys);
