@@ -29,6 +29,7 @@ from peers.writers import Ids, Work, prepare, regard_model
 
 REQUESTS = 16
 CONTENDERS = ("transformers", "transformers generate_batch", "regard", "regard at once")
+AT_ONCE = ("transformers generate_batch", "regard at once")
 
 
 def arrivals(small: bool) -> list[tuple[float, list[int], int]]:
@@ -47,7 +48,7 @@ def arrivals(small: bool) -> list[tuple[float, list[int], int]]:
 def answer_all(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Answer the requests as they come; return the seconds until all are, and the mean wait."""
     folder, requests = Path(options.folder), arrivals(options.small)
-    if name == "regard at once":  # as generate_batch has them
+    if name in AT_ONCE:
         requests = [(0.0, ids, new) for _, ids, new in requests]
     if name.startswith("regard"):
         tokens, moments = serve_together(Work(folder, "gpt2", 0, 1, options.threads), requests)
@@ -112,10 +113,7 @@ def serve_in_turn(
 def serve_at_once(
     folder: Path, requests: Sequence[tuple[float, list[int], int]]
 ) -> tuple[Ids, list[float]]:
-    """Answer with the continuous batching of transformers, which has all requests from the start.
-
-    The clock starts when the first would have come, which is in its favour.
-    """
+    """Answer with the continuous batching of transformers."""
     import transformers
 
     model = transformers.GPT2LMHeadModel.from_pretrained(folder / "gpt2").eval()
