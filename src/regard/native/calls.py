@@ -59,8 +59,8 @@ _core: Any = vars(torch)["_C"]
 def usable(*tensors: Tensor) -> bool:
     """Whether there are kernels, and these tensors are such as they read."""
     return (
-        library() is not None
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
+        and library() is not None
         and not _transformed()
         and not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors))
         and all(each.device.type == "cpu" and type(each) in _PLAIN for each in tensors)
