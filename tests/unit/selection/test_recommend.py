@@ -13,6 +13,7 @@ import torch
 import regard
 from regard.errors import ConfigError, DataError
 from regard.runtime.memory import forget_peak, memory_now, memory_peak
+from regard.runtime.precision import multiplies_bf16
 from regard.selection import measuring, survey, worker
 from regard.selection.candidates import candidates
 from regard.selection.folds import fold_numbers
@@ -242,7 +243,9 @@ def test_each_candidate_has_a_process_of_its_own(checkpoints, tmp_path, monkeypa
     small, large = by_name[str(folder / "small")], by_name[str(folder / "large")]
     assert (small.reason, large.reason) == ("", "")
     weights = 4 * (large.parameters - small.parameters) / 1e6
-    assert large.memory - small.memory == pytest.approx(weights, rel=0.6)
+    # Those of the file, and those that are laid out in what the processor multiplies.
+    kept = weights * (1.5 if multiplies_bf16(torch.device("cpu")) else 2)
+    assert large.memory - small.memory == pytest.approx(kept, rel=0.4)
     assert small.latency > 0
     assert large.latency > 0
     asked = Asked(task="text-classification", data=data).survey()

@@ -114,7 +114,9 @@ def main(kind, output, times="0", seed="0"):
         return
     # What is imported late is imported once, before the forks.
     train(output.with_name("first"), max_steps=1)
+    begun = time.perf_counter()
     wanted, moments = result(forked(lambda: count_events(output), note), note)
+    whole = time.perf_counter() - begun
     chosen = sorted(draw.sample(range(1, moments), min(int(times), moments - 1)))
 
     def die(moment):
@@ -124,7 +126,7 @@ def main(kind, output, times="0", seed="0"):
 
         pid = forked(work, note)
         if kind == "kill":
-            time.sleep(draw.uniform(0, 0.4))
+            time.sleep(draw.uniform(0, whole))
             os.kill(pid, signal.SIGKILL)
         return result(pid, note)
 
