@@ -217,10 +217,10 @@ class Together(TextJob):
 
 def _usual(head: Any) -> dict[str, Any]:
     """Return what is told of the answers of a head that labels tokens as parts of spans."""
-    labels = (head.config.id2label or {}).values() if isinstance(head, TokenClassification) else ()
-    return (
-        {"aggregation_strategy": "simple"} if any(split_label(each)[0] for each in labels) else {}
-    )
+    if not isinstance(head, TokenClassification):
+        return {}
+    spans = any(split_label(label)[0] for label in (head.config.id2label or {}).values())
+    return {"aggregation_strategy": "simple"} if spans else {}
 
 
 def _merged(

@@ -26,8 +26,8 @@ from regard.text.tokenizer import Tokenizer
 #: What does a task for which no model is named.
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 #: Tokens in one forward on a processor: enough to fill a matrix product. Half of it takes 2 to 4 %
-#: longer, for small and large models in all precisions, and more brings nothing but memory
-#: (docs/performance.md); to look for the best on each machine would find its noise.
+#: longer, for small and large models in all precisions (docs/performance.md), and more takes more
+#: memory; to look for the best on each machine would find its noise.
 BATCH_TOKENS = 3072
 #: On an accelerator 3,072 are computed in less time than it takes to ask for them: BERT-base needs
 #: 0.52 TFLOP, two milliseconds, and hundreds of kernels.
